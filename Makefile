@@ -1,0 +1,63 @@
+# make demo         two hosts in containers on this machine, from nothing to a trained network
+# make demo-clean   remove all that the demo and the tests made in Docker
+# make test         every test: lint, unit, molecule
+# make lint | unit | molecule [SCENARIO=pytorch] | bench | collection | clean
+
+PYTHON ?= python3
+VENV := .venv
+# Molecule: take scenarios from molecule/, two at a time; with prerun off (see .config/molecule/config.yml).
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# The longest first, so that two at a time end together.
+SCENARIO ?= default training_check pytorch python bootstrap
+PARALLEL ?= 2
+
+.PHONY: demo demo-clean test lint unit molecule bench collection clean venv engine
+
+demo: venv
+	@$(PYTHON) tests/workbench/engine.py up debian12
+	@ansible-playbook tests/workbench/demo.yml
+	ansible-playbook site.yml -i inventories/demo
+	@echo
+	@echo "The GPUs of these two hosts are stand-ins, read from files in tests/emulation/; the networks were trained on this machine's CPU."
+	@echo "Log in: docker exec -ti demo-v100 bash     Remove everything: make demo-clean"
+
+demo-clean:
+	@$(PYTHON) tests/workbench/engine.py clean
+
+test: lint unit molecule
+
+lint: venv
+	ruff check .
+	ruff format --check .
+	vermin --quiet --target=3.6- --no-tips plugins/modules plugins/module_utils roles/training_check/files
+	yamllint --strict .
+	antsibull-changelog lint
+	ansible-lint
+
+unit: venv
+	pytest tests/unit
+
+molecule: venv .cache/artifact
+	@$(PYTHON) tests/workbench/engine.py up debian12 debian13
+	@mkdir -p .cache/molecule
+	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {}
+
+bench: venv
+	$(PYTHON) tests/bench/environments.py
+
+# The collection as Galaxy would give it: what Molecule tests is what users install.
+collection: venv
+	ansible-galaxy collection build --force --output-path .cache .
+
+.cache/artifact: $(shell git ls-files galaxy.yml plugins roles playbooks meta)
+	$(MAKE) collection
+	rm -rf $@
+	ansible-galaxy collection install --force --no-deps --offline --collections-path $@ .cache/gpufleet-workstation-*.tar.gz
+	touch $@
+
+venv:
+	@$(PYTHON) tests/workbench/venv.py $(VENV) requirements-dev.txt
+
+clean:
+	rm -rf .cache $(VENV) .ansible .pytest_cache .ruff_cache

@@ -11,8 +11,8 @@ author: The gpufleet authors
 short_description: Say for each host what it is, what was chosen for it and whether it trains
 version_added: 0.1.0
 description:
-  - Collects the facts C(gpu), C(memory), C(nvme), C(stack_plan) and C(training) as they pass by and prints one block for
-    each host at the end of the run, hosts that failed included, with the sentence they failed with.
+  - Collects the facts C(gpu), C(memory), C(nvme), C(stack_plan) and C(training) as they pass by and prints one block
+    for each host at the end of the run, hosts that failed included, with the sentence they failed with.
   - It prints nothing after a run in which none of these facts was seen and nothing failed.
 requirements:
   - Enable it in C(ansible.cfg), C([defaults] callbacks_enabled = gpufleet.workstation.fleet_report)

@@ -81,8 +81,8 @@ def _gpu_unknown(facts, expectations) -> Iterator[str]:
     for gpu in _gpus(facts):
         if gpu["vendor"] == "nvidia" and gpu["architecture"] is None:
             yield (
-                f"the GPU at {gpu['address']} has the PCI id {gpu['vendor_id']}:{gpu['device_id']}, which the GPU table "
-                "does not know; add its row to plugins/plugin_utils/data/gpus.yml or update the collection"
+                f"the GPU at {gpu['address']} has the PCI id {gpu['vendor_id']}:{gpu['device_id']}, which the GPU "
+                "table does not know; update the collection, or add a row to its plugins/plugin_utils/data/gpus.yml"
             )
 
 
@@ -104,7 +104,10 @@ def _gpu_lost(facts, expectations) -> Iterator[str]:
     answering = {gpu["address"] for gpu in _smi_gpus(facts)}
     for gpu in _gpus(facts):
         if gpu["kernel_driver"] == "nvidia" and gpu["address"] not in answering:
-            yield f"the GPU at {gpu['address']} is on the bus but nvidia-smi does not show it: power it off and on, then reseat it"
+            yield (
+                f"the GPU at {gpu['address']} is on the bus but nvidia-smi does not show it: "
+                "power the host off and on, then reseat the card"
+            )
 
 
 def _gpu_nouveau(facts, expectations) -> Iterator[str]:
@@ -134,15 +137,18 @@ def _memory_minimum(facts, expectations) -> Iterator[str]:
 
 def _memory_uncorrected(facts, expectations) -> Iterator[str]:
     for controller in (facts.get("memory") or {}).get("edac") or []:
-        if controller["uncorrected"]:
-            yield f"memory controller {controller['controller']} counts {controller['uncorrected']} uncorrected errors since boot"
+        errors = controller["uncorrected"]
+        if errors:
+            yield f"memory controller {controller['controller']} counts {errors} uncorrected errors since boot"
 
 
 def _nvme_minimum(facts, expectations) -> Iterator[str]:
     wanted = expectations.get("minimum_nvme_tb")
     if "nvme" not in facts or not wanted:
         return
-    total = sum(namespace["size_bytes"] or 0 for drive in facts["nvme"]["controllers"] for namespace in drive["namespaces"])
+    total = sum(
+        namespace["size_bytes"] or 0 for drive in facts["nvme"]["controllers"] for namespace in drive["namespaces"]
+    )
     if total < wanted * TB:
         yield f"{total / TB:.2f} TB of NVMe storage, {wanted} TB expected"
 
@@ -161,7 +167,10 @@ def _nvme_state(facts, expectations) -> Iterator[str]:
 
 
 def _cpu_minimum(facts, expectations) -> Iterator[str]:
-    processors, wanted = facts.get("processor_nproc") or facts.get("processor_vcpus"), expectations.get("minimum_processors")
+    processors, wanted = (
+        facts.get("processor_nproc") or facts.get("processor_vcpus"),
+        expectations.get("minimum_processors"),
+    )
     if processors is not None and wanted and processors < wanted:
         yield f"{processors} processors, {wanted} expected"
 
@@ -186,9 +195,15 @@ _RULES = {
     "gpu.expected": _gpu_expected,
     "gpu.lost": _gpu_lost,
     "gpu.nouveau": _gpu_nouveau,
-    "gpu.remap_pending": _health("row_remap_pending", "has memory rows waiting to be remapped: reset it before it computes again"),
-    "gpu.remap_failure": _health("row_remap_failure", "could not remap a failed memory row: isolate it and have it replaced"),
-    "gpu.pages_pending": _health("retired_pages_pending", "has memory pages waiting to be retired: reboot before it computes again"),
+    "gpu.remap_pending": _health(
+        "row_remap_pending", "has memory rows waiting to be remapped: reset it before it computes again"
+    ),
+    "gpu.remap_failure": _health(
+        "row_remap_failure", "could not remap a failed memory row: isolate it and have it replaced"
+    ),
+    "gpu.pages_pending": _health(
+        "retired_pages_pending", "has memory pages waiting to be retired: reboot before it computes again"
+    ),
     "gpu.disagreement": _gpu_disagreement,
     "memory.minimum": _memory_minimum,
     "memory.uncorrected": _memory_uncorrected,

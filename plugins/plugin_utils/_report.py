@@ -21,7 +21,11 @@ def block(name: str, facts: dict[str, Any]) -> list[str]:
     lines = [name]
     for label, text in _paragraphs(facts):
         lines += textwrap.wrap(
-            text, WIDTH, initial_indent=f"  {label:<{INDENT - 2}}", subsequent_indent=" " * INDENT, break_on_hyphens=False
+            text,
+            WIDTH,
+            initial_indent=f"  {label:<{INDENT - 2}}",
+            subsequent_indent=" " * INDENT,
+            break_on_hyphens=False,
         )
     return lines
 
@@ -30,7 +34,10 @@ def _paragraphs(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "gpu" in facts:
         yield "hardware", "; ".join(_hardware(facts))
         if facts["gpu"]["root"] != "/":
-            yield "", f"EMULATED: this hardware was read from files below {facts['gpu']['root']}, not from the host itself."
+            yield (
+                "",
+                f"EMULATED: this hardware was read from files below {facts['gpu']['root']}, not from the host itself.",
+            )
     if facts.get("stack_plan"):
         yield from _plan(facts["stack_plan"])
     if facts.get("training"):
@@ -69,9 +76,9 @@ def _training(training: dict[str, Any]) -> str:
     if training.get("accuracy") is None:
         return f"{training['result']}: {training.get('reason') or ''}".rstrip(": ")
     text = (
-        f"{training['result']}: accuracy {training['accuracy']:.3f} (at least {training['minimum_accuracy']:.2f} wanted) after "
-        f"{training['epochs']} epochs on {training['data']}; {training['images_per_second']:.0f} images/s, "
-        f"{training['seconds']:.1f} s on {_device(training)}"
+        f"{training['result']}: accuracy {training['accuracy']:.3f} "
+        f"(at least {training['minimum_accuracy']:.2f} wanted) after {training['epochs']} epochs on {training['data']}; "
+        f"{training['images_per_second']:.0f} images/s, {training['seconds']:.1f} s on {_device(training)}"
     )
     return text if training["result"] == "passed" else f"{text}. {training.get('reason') or ''}"
 

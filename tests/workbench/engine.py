@@ -126,8 +126,9 @@ def bootstrap_base(name: str, suite: str | None) -> str:
     """Make a Debian base image from its packages, for machines that reach no container registry."""
     root = elevate()
     otherwise = (
-        f"no container registry answers, and the base image for {name} can only be built from packages by root on a Debian or "
-        "Ubuntu machine. Give this machine a registry (a mirror goes into /etc/docker/daemon.json), or run as root."
+        f"no container registry answers, and the base image for {name} can only be built from packages by root "
+        "on a Debian or Ubuntu machine. Give this machine a registry (a mirror goes into /etc/docker/daemon.json), "
+        "or run as root."
     )
     if suite is None or root is None:
         give_up(otherwise)

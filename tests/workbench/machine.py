@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The gpufleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the programs beside this one have in common: run commands, become root, install packages, give up in one sentence."""
+"""What the programs beside this one share: run commands, become root, install packages, give up in one sentence."""
 
 from __future__ import annotations
 

@@ -33,12 +33,17 @@ def main(folder: Path, requirements: Path) -> None:
         )
     if run(PYTHON, "-c", "import ensurepip").returncode:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        install(package, f"this Python cannot make virtual environments: install the package {package}, then run this again.")
+        install(
+            package,
+            f"this Python cannot make virtual environments: install the package {package}, then run this again.",
+        )
     say(f"making {folder} with the tools of {requirements.name}")
     shutil.rmtree(folder, ignore_errors=True)
     must(PYTHON, "-m", "venv", str(folder), what="the virtual environment")
     python = str(folder / "bin" / "python")
-    words = [line.split()[0] for line in requirements.read_text(encoding="utf-8").splitlines() if line.startswith("uv==")]
+    words = [
+        line.split()[0] for line in requirements.read_text(encoding="utf-8").splitlines() if line.startswith("uv==")
+    ]
     if run(python, "-m", "pip", "install", "--quiet", *words).returncode == 0:
         installer = [str(folder / "bin" / "uv"), "pip", "install", "--quiet", "--python", python]
     else:

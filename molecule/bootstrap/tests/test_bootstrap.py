@@ -8,7 +8,10 @@ def test_the_host_has_a_python_that_modules_run_on(host):
 
 
 def test_the_python_is_the_distributions_and_stays_managed_by_it(host):
-    marker = host.check_output("python3 -c 'import sysconfig; print(sysconfig.get_path(\"stdlib\"))'") + "/EXTERNALLY-MANAGED"
+    marker = (
+        host.check_output("python3 -c 'import sysconfig; print(sysconfig.get_path(\"stdlib\"))'")
+        + "/EXTERNALLY-MANAGED"
+    )
     assert "libpython3" in host.check_output("dpkg --search %s", marker)
 
 

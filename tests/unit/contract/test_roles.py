@@ -1,0 +1,88 @@
+"""The rules that every role keeps, whoever writes it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+ROLES = sorted(path for path in (CHECKOUT / "roles").iterdir() if path.is_dir())
+TASK_FILES = sorted(CHECKOUT.glob("roles/*/tasks/*.yml"))
+PLAYBOOKS = [*CHECKOUT.glob("playbooks/*.yml"), *CHECKOUT.glob("molecule/*/*.yml")]
+
+each_role = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+
+
+def load(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def options(role):
+    return load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def tasks_in(entries):
+    """Yield every task of a task file, those inside blocks included."""
+    for entry in entries or []:
+        yield entry
+        for key in ("block", "rescue", "always"):
+            yield from tasks_in(entry.get(key))
+
+
+def test_there_are_roles_to_hold_to_the_rules():
+    assert {"bootstrap", "python", "pytorch", "stack", "training_check"} <= {role.name for role in ROLES}
+
+
+@each_role
+def test_what_is_documented_is_what_happens(role):
+    documented = {name: option["default"] for name, option in options(role).items() if "default" in option}
+    assert documented == (load(role / "defaults" / "main.yml") or {})
+
+
+@each_role
+def test_every_input_carries_the_roles_name_and_a_description(role):
+    for name, option in options(role).items():
+        assert name.startswith(f"{role.name}_"), name
+        assert option["description"] and option["type"], name
+
+
+@each_role
+def test_a_role_explains_itself(role):
+    text = (role / "README.md").read_text(encoding="utf-8")
+    assert f"gpufleet.workstation.{role.name}" in text
+    assert load(role / "meta" / "main.yml")["galaxy_info"]["license"] == "GPL-3.0-or-later"
+
+
+@each_role
+def test_a_role_is_run_by_a_scenario(role):
+    assert any(f"gpufleet.workstation.{role.name}\n" in path.read_text(encoding="utf-8") for path in PLAYBOOKS)
+
+
+@each_role
+def test_collection_wide_variables_are_read_in_defaults_only(role):
+    elsewhere = [path for path in role.rglob("*.yml") if path.parent.name not in ("defaults", "meta")]
+    for path in elsewhere:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            words = line.split("{{", 1)
+            assert len(words) == 1 or "workstation_" not in words[1].replace("gpufleet.workstation", ""), (
+                f"{path}: {line}"
+            )
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_a_task_file_fits_one_screen(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 100
+    if path.name == "main.yml":
+        assert len(list(tasks_in(load(path)))) <= 10
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_only_bootstrap_speaks_to_a_shell(path):
+    for task in tasks_in(load(path)):
+        assert "ansible.builtin.shell" not in task and "ignore_errors" not in task, task["name"]
+        assert "ansible.builtin.raw" not in task or path.parts[-3] == "bootstrap", task["name"]
+
+
+def test_no_handler_has_the_name_of_another():
+    names = [handler["name"] for path in CHECKOUT.glob("roles/*/handlers/*.yml") for handler in load(path)]
+    assert len(names) == len(set(names))

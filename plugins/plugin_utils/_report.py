@@ -77,7 +77,7 @@ def _training(training: dict[str, Any]) -> str:
         return f"{training['result']}: {training.get('reason') or ''}".rstrip(": ")
     text = (
         f"{training['result']}: accuracy {training['accuracy']:.3f} "
-        f"(at least {training['minimum_accuracy']:.2f} wanted) after {training['epochs']} epochs on {training['data']}; "
+        f"(at least {training['minimum_accuracy']:.2f} wanted), {training['epochs']} epochs on {training['data']}; "
         f"{training['images_per_second']:.0f} images/s, {training['seconds']:.1f} s on {_device(training)}"
     )
     return text if training["result"] == "passed" else f"{text}. {training.get('reason') or ''}"

@@ -1,5 +1,6 @@
 """The rules that every role keeps, whoever writes it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,10 @@ def test_a_role_is_run_by_a_scenario(role):
 
 @each_role
 def test_collection_wide_variables_are_read_in_defaults_only(role):
-    elsewhere = [path for path in role.rglob("*.yml") if path.parent.name not in ("defaults", "meta")]
-    for path in elsewhere:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            words = line.split("{{", 1)
-            assert len(words) == 1 or "workstation_" not in words[1].replace("gpufleet.workstation", ""), (
-                f"{path}: {line}"
-            )
+    for path in role.rglob("*.yml"):
+        if path.parent.name not in ("defaults", "meta"):
+            for expression in re.findall(r"{{.*?}}", path.read_text(encoding="utf-8"), re.DOTALL):
+                assert not re.search(r"\bworkstation_", expression), f"{path}: {expression}"
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(CHECKOUT)))

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the compatibility data that lies beside this file. Private to the collection."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SUBJECTS = ("drivers", "gpus", "python", "pytorch")
+
+
+@lru_cache(maxsize=None)
+def load(subject: str) -> dict[str, Any]:
+    """Return one subject's data, read once for each process. It is shared: do not change it."""
+    return yaml.safe_load((Path(__file__).parent / "data" / f"{subject}.yml").read_text(encoding="utf-8"))
+
+
+def load_all() -> dict[str, dict[str, Any]]:
+    """Return every subject's data by its name."""
+    return {subject: load(subject) for subject in SUBJECTS}
+
+
+def gpu_models() -> list[dict[str, Any]]:
+    """Return one row for each known PCI device, as the option O(gpufleet.workstation.gpu_facts#module:models) wants them."""
+    data = load("gpus")
+    gpus = [
+        {
+            "vendor_id": row["vendor_id"],
+            "device_id": device_id,
+            "kind": "gpu",
+            "key": row["key"],
+            "name": row["name"],
+            "architecture": row["architecture"],
+            "compute_capability": data["architectures"][row["architecture"]]["compute_capability"],
+        }
+        for row in data["gpus"]
+        for device_id in row["device_ids"]
+    ]
+    switches = [
+        {"vendor_id": row["vendor_id"], "device_id": row["device_id"], "kind": "nvswitch", "name": row["name"]}
+        for row in data["nvswitches"]
+    ]
+    return gpus + switches

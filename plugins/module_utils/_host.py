@@ -1,0 +1,119 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place where facts modules touch the machine: files below a root, and commands with a timeout.
+
+Private to the collection. What cannot be read becomes a gap, one sentence in ``Host.gaps``, and never a traceback.
+"""
+
+import os
+import signal
+import subprocess
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+FILE_LIMIT = 1 << 20
+OUTPUT_LIMIT = 64 << 20
+KILL_WAIT_SECONDS = 2
+
+
+class Result(NamedTuple):
+    """What a command said. ``error`` is None if it ran to its end, whatever its status."""
+
+    rc: Optional[int]
+    stdout: str
+    stderr: str
+    error: Optional[str]
+
+
+class Host:
+    """A machine, or a recording of one below another root than ``/``."""
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = root
+        self.gaps: List[str] = []
+
+    def path(self, path: str) -> str:
+        """Return where a path of the machine lies on this file system."""
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def read_bytes(self, path: str, limit: int = FILE_LIMIT, quiet: bool = False) -> bytes:
+        """Return at most ``limit`` bytes of a file; empty, and a gap unless ``quiet``, where it cannot be read."""
+        try:
+            with open(self.path(path), "rb") as file:
+                return file.read(limit)
+        except (OSError, ValueError) as error:
+            if not quiet:
+                self.gaps.append("{}: {}".format(path, getattr(error, "strerror", None) or error))
+            return b""
+
+    def read_text(self, path: str, limit: int = FILE_LIMIT, quiet: bool = False) -> str:
+        """Return a file's text without white space around it; empty where it cannot be read."""
+        return self.read_bytes(path, limit, quiet).decode("utf-8", "replace").strip()
+
+    def listdir(self, path: str, quiet: bool = False) -> List[str]:
+        """Return the sorted names in a folder; none where it cannot be read."""
+        try:
+            return sorted(os.listdir(self.path(path)))
+        except OSError as error:
+            if not quiet:
+                self.gaps.append("{}: {}".format(path, error.strerror))
+            return []
+
+    def readlink_name(self, path: str) -> Optional[str]:
+        """Return the last part of what a link points to, or None where there is no link."""
+        try:
+            return os.path.basename(os.readlink(self.path(path)).rstrip("/")) or None
+        except OSError:
+            return None
+
+    def exists(self, path: str) -> bool:
+        """Say whether a path is there."""
+        return os.path.exists(self.path(path))
+
+    def run(
+        self, argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None, pass_fds: Sequence[int] = ()
+    ) -> Result:
+        """Run a command in a process group of its own, in the C locale; give it up after ``timeout`` seconds.
+
+        A wedged driver leaves nvidia-smi in a sleep that no signal ends. The group is killed, and then this
+        does not wait for it: ``subprocess.run(timeout=)`` and ``timeout(1)`` would.
+        """
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={**os.environ, "LC_ALL": "C", **(env or {})},
+                pass_fds=pass_fds,
+            )
+        except (OSError, ValueError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            return Result(None, "", "", "not found" if missing else str(getattr(error, "strerror", None) or error))
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            stdout, stderr = _abandon(process)
+            return Result(None, _text(stdout), _text(stderr), "timed out after {:g} s".format(timeout))
+        return Result(process.returncode, _text(stdout), _text(stderr), None)
+
+
+def _abandon(process):
+    """Kill a command's group and return what it had said, waiting no longer than KILL_WAIT_SECONDS."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except OSError:
+        pass  # it ended in between
+    try:
+        return process.communicate(timeout=KILL_WAIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
+        process.returncode = -signal.SIGKILL  # or the interpreter would wait for it at its own end
+        return b"", b""
+
+
+def _text(data: bytes) -> str:
+    return data[:OUTPUT_LIMIT].decode("utf-8", "replace")

@@ -10,14 +10,14 @@ author: The gpufleet authors
 short_description: Choose the versions that work on a host
 version_added: 0.1.0
 description:
-  - Chooses driver branch and kernel module flavour, CUDA toolkit, Python, PyTorch with its wheel variant, and the scientific
-    packages, from the host's facts, the inventory's wishes and the collection's compatibility data, and says why.
+  - Chooses driver branch and kernel module flavour, CUDA toolkit, Python, PyTorch with its wheel variant, and the
+    scientific packages, from the host's facts, the inventory's wishes and the collection's data, and says why.
   - It reads nothing from the host and changes nothing. The same facts and wishes give the same plan.
-  - Where nothing fits it returns C(refused), one sentence that says what stands against it and what to do; never a guess.
+  - Where nothing fits it returns C(refused), one sentence that says what stands against it and what to do.
 positional: _input, wishes
 options:
   _input:
-    description: The host's C(ansible_facts), with C(gpu) from M(gpufleet.workstation.gpu_facts) and what C(setup) gathers.
+    description: The host's C(ansible_facts), with C(gpu) of M(gpufleet.workstation.gpu_facts) and what setup gathers.
     type: dict
     required: true
   wishes:
@@ -37,8 +37,7 @@ RETURN = r"""
 _value:
   description:
     - The plan, with C(driver), C(cuda), C(python), C(pytorch) and C(science); each says its version and its C(reason).
-    - C(host_class) is the same for hosts that get the same plan for the same reasons. C(emulated) is true where the GPUs were
-      read from a recording.
+    - C(host_class) says what the host is. C(emulated) is true where the GPUs were read from a recording.
     - Or C(refused) alone.
   type: dict
   sample:

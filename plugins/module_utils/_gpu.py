@@ -78,7 +78,10 @@ def pci_devices(host, models: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     found = []
     for name in host.listdir(PCI_DEVICES):
         folder = PCI_DEVICES + "/" + name
-        ids = [host.read_text(folder + "/" + file, quiet=True).lower().replace("0x", "", 1) for file in ("vendor", "device")]
+        ids = [
+            host.read_text(folder + "/" + file, quiet=True).lower().replace("0x", "", 1)
+            for file in ("vendor", "device")
+        ]
         if ids[0] not in VENDORS:
             continue
         code = host.read_text(folder + "/class", quiet=True).lower().replace("0x", "", 1)[:4]
@@ -121,7 +124,9 @@ def parse_driver_version(text: str) -> Tuple[Optional[str], Optional[str]]:
 
     The open modules call themselves "NVIDIA UNIX Open Kernel Module"; the others do not say what they are.
     """
-    match = re.search(r"^NVRM version:.*?\b(Open )?Kernel Module\b.*?\s(\d{2,4}\.\d{1,4}(?:\.\d{1,4})?)\b", text, re.MULTILINE)
+    match = re.search(
+        r"^NVRM version:.*?\b(Open )?Kernel Module\b.*?\s(\d{2,4}\.\d{1,4}(?:\.\d{1,4})?)\b", text, re.MULTILINE
+    )
     if not match:
         return None, None
     return match.group(2), "open" if match.group(1) else "proprietary"
@@ -193,7 +198,12 @@ def _gpu(element) -> Dict[str, Any]:
         """Return the first of these fields that says anything."""
         for path in paths:
             value = (element.findtext(path) or "").strip()
-            if value and value.strip("[]").lower() not in ("n/a", "not supported", "unknown error", "requested functionality has been deprecated"):
+            if value and value.strip("[]").lower() not in (
+                "n/a",
+                "not supported",
+                "unknown error",
+                "requested functionality has been deprecated",
+            ):
                 return value
         return None
 
@@ -219,7 +229,9 @@ def _gpu(element) -> Dict[str, Any]:
             )
         ),
         "power_limit_watts": first_number(
-            text("gpu_power_readings/current_power_limit", "gpu_power_readings/power_limit", "power_readings/power_limit")
+            text(
+                "gpu_power_readings/current_power_limit", "gpu_power_readings/power_limit", "power_readings/power_limit"
+            )
         ),
         "temperature_celsius": first_integer(text("temperature/gpu_temp")),
         "retired_pages_pending": tri_state(text("retired_pages/pending_retirement", "retired_pages/pending_blacklist")),

@@ -26,7 +26,7 @@ def load_all() -> dict[str, dict[str, Any]]:
 
 
 def gpu_models() -> list[dict[str, Any]]:
-    """Return one row for each known PCI device, as the option O(gpufleet.workstation.gpu_facts#module:models) wants them."""
+    """Return one row for each known PCI device, in the form of the option C(models) of the module gpu_facts."""
     data = load("gpus")
     gpus = [
         {

@@ -101,7 +101,8 @@ def _checked(wishes: dict[str, Any]) -> dict[str, Any]:
     unknown = [source for source in wishes["sources"] if source not in SOURCES]
     if unknown or not set(wishes["sources"]) & {"pypi", "pytorch"}:
         raise Refusal(
-            f"stack_sources is {wishes['sources']}; name at least one of pypi and pytorch, and otherwise only {', '.join(SOURCES)}"
+            f"stack_sources is {wishes['sources']}; name at least one of pypi and pytorch, "
+            f"and otherwise only {', '.join(SOURCES)}"
         )
     return wishes
 
@@ -324,9 +325,9 @@ def _python_reason(host: dict[str, Any], interpreter: Interpreter, wheel: Wheel)
 
 def _pytorch_reason(host, wishes, data, driver, interpreter, wheel) -> str:
     if wishes["pytorch_version"] != "newest":
-        return f"{wheel.label()}: as stack_pytorch_version asks"
+        return "as stack_pytorch_version asks"
     needs = " and ".join(sorted({_sm(gpu["compute_capability"]) for gpu in host["gpus"]})) or "no GPU needed"
-    text = f"{wheel.label()}: the newest from {' and '.join(s for s in wishes['sources'] if s != 'uv')} with {needs}"
+    text = f"the newest from {' and '.join(s for s in wishes['sources'] if s != 'uv')} with {needs}"
     for newer in wheels(data, wishes["sources"]):
         if newer.release is wheel.release:
             break

@@ -57,7 +57,8 @@ def test_every_release_is_complete():
     for release in load("pytorch")["releases"]:
         assert release["pypi"] in release["variants"], release["version"]
         assert set(release["variants"]) <= set(floors), release["version"]
-        for name in ("version", "glibc", "torchvision", "torchaudio"):
+        assert release["torchaudio"] is None or VERSION.match(release["torchaudio"]), release["version"]
+        for name in ("version", "glibc", "torchvision"):
             assert VERSION.match(release[name]), (release["version"], name)
         assert all(VERSION.match(python) for python in release["python"])
         assert all(VERSION.match(built) for variant in release["variants"].values() for built in variant)

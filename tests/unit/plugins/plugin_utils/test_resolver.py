@@ -38,8 +38,8 @@ def host(system, *keys, python=None, driver=None):
 
 V100, A100, T4, H100, B200 = "v100_pcie_32", "a100_pcie_80", "t4", "h100_sxm", "b200"
 
-# Expectations: the wheels' own architecture lists (PyPI), the 2.14 and 2.15 build matrices (vendor index), the driver branches of
-# NVIDIA's architecture matrix, Requires-Python and manylinux tags of the wheels.
+# Expectations: the wheels' own architecture lists (PyPI), the 2.14 and 2.15 build matrices (vendor index), the driver
+# branches of NVIDIA's architecture matrix, Requires-Python and manylinux tags of the wheels.
 PLANS = [
     # system, GPUs, wishes -> torch, variant, Python, its source, driver branch, flavour
     ("debian12", [V100], PYPI, "2.10.0", "cu128", "3.11", "distribution", "580", "proprietary"),

@@ -1,0 +1,714 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Python environments that are built aside and swapped in.
+
+``<root>/<name>/`` holds one folder for each environment, named after what it was made from, and ``current``, a link to
+the one in use. The marker in a folder is written last: a folder without it is what an interrupted run left behind.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from urllib.parse import unquote
+
+MARKER = ".gpufleet.json"
+LOCKED = "gpufleet.lock"  # the packages that were installed, with hashes; a rebuild installs exactly these
+MINIMUM_FREE_FILES = 50000
+
+_FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9._, -]*\])?==([A-Za-z0-9][A-Za-z0-9.!+_-]*)$")
+_LOGIN = re.compile(r"://[^/\s]*@")
+_PROVE_IMPORTS = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except BaseException as exc:
+        sys.exit("%s cannot be imported (%s: %s)" % (name, type(exc).__name__, exc))
+"""
+
+
+class Refused(Exception):
+    """Carries the one sentence that says what stands in the way, and the way out."""
+
+
+class Wanted(NamedTuple):
+    """What was asked for; the module's options under their own names."""
+
+    name: str
+    root: str
+    python: str
+    packages: Sequence[str]
+    index_url: str = ""
+    extra_index_urls: Sequence[str] = ()
+    use_index: bool = True
+    find_links: Optional[str] = None
+    build: bool = False
+    uv: Optional[str] = None
+    cache_dir: str = "/var/cache/gpufleet/uv"
+    python_mirror: str = ""
+    python_downloads: bool = False
+    ca_file: Optional[str] = None
+    imports: Sequence[str] = ()
+    checks: Sequence[Dict[str, Any]] = ()
+    keep: int = 1
+    minimum_free_bytes: int = 0
+    timeout: int = 1800
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of all environments of this name."""
+        return os.path.join(self.root, self.name)
+
+
+# What is asked for
+
+
+def normal_name(name: str) -> str:
+    """Return a distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(packages: Sequence[str]) -> Dict[str, str]:
+    """Return version by name, or refuse what is not an exact pin."""
+    versions = {}
+    for package in packages:
+        match = _PIN.match(package.strip())
+        if not match:
+            raise Refused(f"packages: {redact(package)!r} is not an exact pin; write it as name==version")
+        name, version = normal_name(match.group(1)), match.group(2)
+        if versions.get(name, version) != version:
+            raise Refused(f"packages: {name} is pinned to {versions[name]} and to {version}; keep one of the two")
+        versions[name] = version
+    return versions
+
+
+def redact(text: str) -> str:
+    """Return the text without the logins in its URLs."""
+    return _LOGIN.sub("://***@", text)
+
+
+def secrets(urls: List[str]) -> List[str]:
+    """Return the passwords and tokens in URLs, as written and decoded, for a caller to keep out of its output."""
+    found = set()
+    for url in urls:
+        match = _LOGIN.search(url)
+        if match:
+            user, _colon, password = match.group()[3:-1].partition(":")
+            found.update({password or user, unquote(password or user)})
+    return sorted(found - {""})
+
+
+def inputs(wanted: Wanted) -> Dict[str, Any]:
+    """Return what makes one environment differ from another; logins and the way to the packages do not."""
+    return {
+        "python": wanted.python,
+        "packages": sorted(package.strip() for package in wanted.packages),
+        "index_url": redact(wanted.index_url),
+        "extra_index_urls": [redact(url) for url in wanted.extra_index_urls],
+        "use_index": wanted.use_index,
+        "find_links": wanted.find_links or "",
+        "build": wanted.build,
+        "imports": sorted(wanted.imports),
+        "checks": [[_digest(check["code"]), *(check.get("args") or [])] for check in wanted.checks],
+    }
+
+
+def key_of(made_from: Dict[str, Any]) -> str:
+    """Return the name that inputs have in the file system."""
+    return _digest(json.dumps(made_from, sort_keys=True))
+
+
+# What is there
+
+
+def site_packages(environment: str) -> Optional[str]:
+    """Return the folder that packages are installed in, or None."""
+    library = os.path.join(environment, "lib")
+    for name in sorted(_listdir(library)):
+        path = os.path.join(library, name, "site-packages")
+        if name.startswith("python") and os.path.isdir(path):
+            return path
+    return None
+
+
+def installed(environment: str) -> Dict[str, str]:
+    """Return version by name, read from the names of the *.dist-info folders."""
+    versions = {}
+    for entry in _listdir(site_packages(environment)):
+        name, _dash, version = entry[: -len(".dist-info")].partition("-")
+        if entry.endswith(".dist-info") and version:
+            versions[normal_name(name)] = version
+    return versions
+
+
+def contents(environment: str) -> List[str]:
+    """Return the names at the top of site-packages."""
+    return [name for name in _listdir(site_packages(environment)) if name != "__pycache__"]
+
+
+def interpreter(environment: str) -> str:
+    """Return the path of the interpreter behind an environment, whether it still exists or not."""
+    return os.path.realpath(os.path.join(environment, "bin", "python"))
+
+
+def python_version(environment: str) -> Optional[str]:
+    """Return the version that the environment was made for."""
+    for line in _read(os.path.join(environment, "pyvenv.cfg")).splitlines():
+        name, _equals, value = line.partition("=")
+        if name.strip() in ("version_info", "version"):
+            return ".".join(value.strip().split(".")[:3])
+    return None
+
+
+def read_marker(environment: str) -> Optional[Dict[str, Any]]:
+    """Return what was noted when the environment was finished; None for one that never was."""
+    try:
+        marker = json.loads(_read(os.path.join(environment, MARKER)))
+    except ValueError:
+        return None
+    return marker if isinstance(marker, dict) and isinstance(marker.get("packages"), dict) else None
+
+
+def write_marker(environment: str, marker: Dict[str, Any]) -> None:
+    """Note that an environment is finished, after everything else of it has reached the disk."""
+    path = os.path.join(environment, MARKER)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(marker, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+    _sync(environment)
+
+
+def drift(environment: str, marker: Dict[str, Any]) -> List[str]:
+    """Return one phrase for each difference between an environment and what was noted when it was finished."""
+    noted, found = marker["packages"], installed(environment)
+    phrases = []
+    for name in sorted(set(noted) | set(found)):
+        if name not in found:
+            phrases.append(f"{name} {noted[name]} is gone")
+        elif name not in noted:
+            phrases.append(f"{name} {found[name]} was added")
+        elif noted[name] != found[name]:
+            phrases.append(f"{name} is {found[name]} instead of {noted[name]}")
+    python = interpreter(environment)
+    if not os.path.exists(python):
+        phrases.append(f"its interpreter {python} is gone")
+    elif python != marker.get("interpreter"):
+        phrases.append(f"its interpreter is {python} instead of {marker.get('interpreter')}")
+    if not phrases:
+        phrases = [f"{name} is gone" for name in sorted(set(marker.get("contents") or []) - set(contents(environment)))]
+    return phrases
+
+
+def current(folder: str) -> Optional[str]:
+    """Return the name of the environment in use, or None; refuse a C(current) that is not ours."""
+    path = os.path.join(folder, "current")
+    if os.path.islink(path):
+        return os.path.basename(os.readlink(path).rstrip("/"))
+    if os.path.lexists(path):
+        raise Refused(f"{path} is not a link, so it was not made here; move it away and run this again")
+    return None
+
+
+def built(folder: str, key: str) -> List[str]:
+    """Return the finished environments of a key that nobody has altered, the one in use first."""
+    found = []
+    for name in environments(folder):
+        marker = read_marker(os.path.join(folder, name))
+        if marker and marker.get("key") == key and not drift(os.path.join(folder, name), marker):
+            found.append(name)
+    return sorted(found, key=lambda name: name != current(folder))
+
+
+def environments(folder: str) -> List[str]:
+    """Return the names of all environments, finished or not."""
+    return [name for name in _listdir(folder) if _FOLDER.match(name) and os.path.isdir(os.path.join(folder, name))]
+
+
+def fresh_name(folder: str, key: str) -> str:
+    """Return the name for a new environment of a key."""
+    name, number = key[:12], 1
+    while os.path.lexists(os.path.join(folder, name)):
+        number += 1
+        name = f"{key[:12]}-{number}"
+    return name
+
+
+def unfinished(folder: str) -> List[str]:
+    """Return the rests of interrupted runs."""
+    return [name for name in environments(folder) if read_marker(os.path.join(folder, name)) is None]
+
+
+def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
+    """Return what can go: interrupted runs' rests, and all but the ``keep`` environments that were used last."""
+    rests = unfinished(folder)
+    last = current(folder)
+    finished = [name for name in environments(folder) if name != used and name not in rests]
+    finished.sort(
+        key=lambda name: (name == last, os.path.getmtime(os.path.join(folder, name, MARKER))),
+        reverse=True,
+    )
+    return rests + finished[max(0, keep) :]
+
+
+# What changes it
+
+
+def remove(environment: str) -> None:
+    """Remove an environment; cut off in the middle, it is an interrupted run's rest and not half an environment."""
+    if os.path.lexists(os.path.join(environment, MARKER)):
+        os.unlink(os.path.join(environment, MARKER))
+    shutil.rmtree(environment)
+
+
+def swap(folder: str, name: str) -> None:
+    """Make an environment the one in use, in one step that either has happened or has not."""
+    link = os.path.join(folder, "current")
+    for used in (current(folder), name):  # in this order: the marker's time says which was used last
+        if used and os.path.exists(os.path.join(folder, used, MARKER)):
+            os.utime(os.path.join(folder, used, MARKER))
+    if os.path.lexists(link + ".new"):
+        os.unlink(link + ".new")
+    os.symlink(name, link + ".new")
+    os.replace(link + ".new", link)
+    _sync(folder)
+
+
+def lack_of_space(paths: List[str], needed: int) -> Optional[str]:
+    """Return a sentence about the first filesystem below the paths that has too little room, or None."""
+    for path in paths:
+        mount, state = mount_of(path), os.statvfs(_existing(path))
+        free = state.f_bavail * state.f_frsize
+        if free < needed:
+            return (
+                f"{mount}, which holds {path}, has {_gigabytes(free)} free and {_gigabytes(needed)} are needed; "
+                "free some space or choose a folder on a larger disk"
+            )
+        if state.f_files and state.f_favail < MINIMUM_FREE_FILES:
+            return (
+                f"{mount}, which holds {path}, has room for {state.f_favail} more files and {MINIMUM_FREE_FILES} are "
+                "needed; remove some files or choose a folder on another filesystem"
+            )
+    return None
+
+
+def mount_of(path: str) -> str:
+    """Return the mount point of the filesystem that holds a path, or would."""
+    path = os.path.realpath(_existing(path))
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
+
+
+# What uv says
+
+_USELESS = re.compile(
+    r"Using |Resolved |Prepared |Installed |Creating |Activate "
+    r"|\s*(Downloaded|Downloading|Building|Built) |\s*[+~-] "
+)
+_PACKAGE = re.compile(r"(?:Because (?:there is no version of )?|[Nn]o version of |`)([A-Za-z0-9._-]+(?:==[^\s`]+)?)")
+# The first that is found in uv's message names the cause.
+_CAUSES = [
+    (r"No space left on device|os error 28\)", "the disk became full; free some space on {mounts}"),
+    (
+        r"Hash mismatch",
+        "the download of {package} does not have the checksum that the index or the lock names, so it is damaged or "
+        "was replaced; {again}",
+    ),
+    (
+        r"failed to extract|unable to extract|invalid zip|zip file|corrupt|unexpected end of file|unexpected EOF",
+        "the download of {package} is damaged; {again}",
+    ),
+    (
+        r"invalid peer certificate|UnknownIssuer",
+        "the certificate of the package index is not trusted here; name the CA bundle of your site in ca_file",
+    ),
+    (
+        r"401 Unauthorized|403 Forbidden|407 Proxy|status code: 40[137]",
+        "the package index or the proxy refuses the login; correct it in the index URL or the proxy's",
+    ),
+    (
+        r"no usable wheels|no wheels with a matching|only has wheels|don't have a source distribution",
+        "{package} has no wheel for Python {python} on this platform; choose another version of it or another Python",
+    ),
+    (
+        r"no versions? of|was not found in the package registry|was not found in the provided package locations",
+        "the index does not offer {package}; correct the pin or the index URL",
+    ),
+    (r"No solution found|unsatisfiable", "the pins cannot be installed together; correct them"),
+    (
+        r"No interpreter found|No download found|Failed to inspect Python|Python interpreter not found",
+        "this host has no usable Python {python}; install it, name another, or let uv fetch one with python_downloads",
+    ),
+    (
+        r"dns error|error sending request|tcp connect|Connection refused|timed out|Network is unreachable"
+        r"|Failed to fetch|Failed to download",
+        "the package index could not be reached; check the network, the proxy and the index URL",
+    ),
+    (r"", "uv could not finish"),
+]
+
+
+def last_words(text: str) -> str:
+    """Return what matters in a tool's error output, in one line and without logins."""
+    lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not _USELESS.match(line)]
+    starts = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    words = lines[starts[-1] :] if starts else lines[-6:]
+    return " ".join(words[:8])[:1000]
+
+
+def explain(stderr: str, wanted: Wanted) -> str:
+    """Return the sentence for a failure of uv."""
+    sentence = next(sentence for pattern, sentence in _CAUSES if re.search(pattern, stderr, re.IGNORECASE))
+    package = _PACKAGE.search(stderr)
+    said = sentence.format(
+        package=package.group(1) if package else "a package",
+        python=wanted.python,
+        mounts=" or ".join(sorted({mount_of(wanted.root), mount_of(wanted.cache_dir)})),
+        again=f"run this again, and if it comes back, first '{wanted.uv} cache clean --cache-dir {wanted.cache_dir}'",
+    )
+    return f"{said} (uv: {last_words(stderr) or 'no message'})"
+
+
+# The whole
+
+
+def find_uv(wanted: Wanted) -> str:
+    """Return the path of uv: the one named, or the newest beside the environments, where role python puts it."""
+    if wanted.uv:
+        if os.path.isfile(wanted.uv) and os.access(wanted.uv, os.X_OK):
+            return wanted.uv
+        raise Refused(f"there is no program at {wanted.uv}; role python installs uv, or name the path of yours in uv")
+    beside = os.path.join(os.path.dirname(wanted.root.rstrip("/")), "uv")
+    names = [name for name in _listdir(beside) if not name.startswith(".")]
+    versions = [name for name in names if os.access(os.path.join(beside, name, "bin", "uv"), os.X_OK)]
+    if not versions:
+        raise Refused(f"there is no uv below {beside}; role python installs it, or name the path of yours in uv")
+    newest = max(versions, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+    return os.path.join(beside, newest, "bin", "uv")
+
+
+def environment_of_uv(wanted: Wanted, scratch: str) -> Dict[str, str]:
+    """Return the environment variables for uv. A login stands here: every user could read its command line."""
+    variables = {
+        "NO_COLOR": "1",
+        "TMPDIR": scratch,  # /tmp may be small, or mounted noexec
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": scratch,
+        "UV_CACHE_DIR": wanted.cache_dir,
+        "UV_NO_PROGRESS": "1",
+        "UV_PYTHON_INSTALL_DIR": os.path.join(wanted.root, ".python"),  # root's home is closed to users
+        "UV_PYTHON_INSTALL_BIN": "0",
+        "UV_PYTHON_DOWNLOADS": "automatic" if wanted.python_downloads else "never",
+    }
+    if wanted.index_url:
+        variables["UV_DEFAULT_INDEX"] = wanted.index_url
+    if wanted.extra_index_urls:
+        variables["UV_INDEX"] = " ".join(wanted.extra_index_urls)
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # a pin may be on any of them, as with pip
+    if wanted.python_mirror:
+        variables["UV_PYTHON_INSTALL_MIRROR"] = wanted.python_mirror
+    if wanted.ca_file:
+        variables["SSL_CERT_FILE"] = wanted.ca_file
+    return variables
+
+
+def build(host, wanted: Wanted, environment: str, key: str, lock: int, model: Optional[str]) -> Dict[str, Any]:
+    """Build a finished environment in its final place and return its marker.
+
+    ``lock`` is the descriptor of the held lock; uv inherits it, so that a uv that outlives us still keeps others out.
+    ``model`` is a folder with a list of locked packages to install again, or None.
+    """
+    uv = find_uv(wanted)
+    wanted = wanted._replace(uv=uv)
+    deadline = time.time() + wanted.timeout
+    scratch = os.path.join(wanted.folder, ".tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.makedirs(scratch)
+    os.makedirs(wanted.cache_dir, exist_ok=True)
+    variables = environment_of_uv(wanted, scratch)
+    python = os.path.join(environment, "bin", "python")
+
+    def run(argv: List[str], what: str):
+        result = host.run(argv, timeout=max(1, int(deadline - time.time())), env=variables, pass_fds=(lock,))
+        if result.error:
+            late = f"{what} did not finish within {wanted.timeout} seconds; check the network or raise timeout"
+            raise Refused(
+                late if result.error.startswith("timed out") else f"{what} could not be started: {result.error}"
+            )
+        return result
+
+    def run_uv(*words: str) -> str:
+        result = run([uv, "--directory", scratch, *words], "uv")
+        if result.rc != 0:
+            raise Refused(explain(result.stderr, wanted))
+        return result.stdout
+
+    def prove(code: str, args: List[str]) -> str:
+        result = run([python, "-I", "-c", code, *args], "a check of the new environment")
+        if result.rc != 0:
+            lines = result.stderr.strip().splitlines() or [f"a check ended with status {result.rc}"]
+            raise Refused(f"the new environment was not taken into use: {redact(lines[-1])}")
+        return result.stdout.strip()
+
+    try:
+        version = run_uv("--version").split()[1]
+        run_uv("venv", "--quiet", "--no-project", "--python", wanted.python, "--prompt", wanted.name, environment)
+        sources = ["--python", python]
+        sources += [] if wanted.use_index else ["--no-index"]
+        sources += ["--find-links", wanted.find_links] if wanted.find_links else []
+        sources += [] if wanted.build else ["--only-binary", ":all:"]
+        locked = os.path.join(environment, LOCKED)
+        if model and os.path.exists(os.path.join(model, LOCKED)):
+            shutil.copyfile(os.path.join(model, LOCKED), locked)
+        else:
+            asked = os.path.join(scratch, "packages.txt")
+            with open(asked, "w", encoding="utf-8") as file:
+                file.write("".join(package + "\n" for package in wanted.packages))
+            options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", locked]
+            run_uv("pip", "compile", *sources, *options, asked)
+        if installable(_read(locked)):
+            run_uv("pip", "install", *sources, "--no-deps", "--require-hashes", "--requirements", locked)
+        if wanted.imports:
+            prove(_PROVE_IMPORTS, list(wanted.imports))
+        outputs = [prove(check["code"], [str(arg) for arg in check.get("args") or []]) for check in wanted.checks]
+        os.sync()
+        marker = {
+            "key": key,
+            "inputs": inputs(wanted),
+            "uv": version,
+            "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "python_version": python_version(environment),
+            "interpreter": interpreter(environment),
+            "packages": installed(environment),
+            "contents": contents(environment),
+            "checks": outputs,
+        }
+        write_marker(environment, marker)
+        return marker
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def installable(locked: str) -> bool:
+    """Return whether a list of locked packages names any."""
+    return any(line.strip() and not line.lstrip().startswith("#") for line in locked.splitlines())
+
+
+def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
+    """Make the environment so, or in check mode say what would be done; return the module's result."""
+    began = time.time()
+    pins(wanted.packages)
+    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*$", wanted.name) or wanted.name == "current":
+        raise Refused(f"name: {wanted.name!r} cannot name a folder; use letters, digits, '-' and '_'")
+    key = key_of(inputs(wanted))
+    if check_mode:
+        result = predict(wanted, key)
+    else:
+        try:
+            with umask(0o022), held(wanted.folder, wanted.timeout) as lock:
+                result = apply(host, wanted, key, lock)
+        except OSError as exc:
+            raise Refused(f"{exc.filename or wanted.folder}: {exc.strerror}; mend that and run this again") from None
+    result["seconds"] = round(time.time() - began, 3)
+    return result
+
+
+def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
+    """Build what is not there, take it into use, remove what is no longer kept."""
+    folder = wanted.folder
+    used = current(folder)
+    before = installed(os.path.join(folder, used)) if used else {}
+    found = built(folder, key)
+    name, reason, removed = found[0] if found else None, "", []
+    if name is None or name != used:
+        reason = why(wanted, key, used, name)
+    if name is None:
+        for rest in unfinished(folder):
+            remove(os.path.join(folder, rest))
+            removed.append(os.path.join(folder, rest))
+        name = fresh_name(folder, key)
+        alike = used and (read_marker(os.path.join(folder, used)) or {}).get("key") == key
+        try:
+            refuse_without_room(wanted)
+            build(host, wanted, os.path.join(folder, name), key, lock, os.path.join(folder, used) if alike else None)
+        except BaseException as exc:
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+            if used and isinstance(exc, Refused):
+                raise Refused(f"{exc}; {os.path.join(folder, 'current')} still leads to {used}") from None
+            raise
+    if name != used:
+        swap(folder, name)
+    for old in superfluous(folder, name, wanted.keep):
+        remove(os.path.join(folder, old))
+        removed.append(os.path.join(folder, old))
+    return outcome(wanted, name, before, reason, removed)
+
+
+def predict(wanted: Wanted, key: str) -> Dict[str, Any]:
+    """Return what apply would, as far as it can be known without the network."""
+    folder = wanted.folder
+    used = current(folder)
+    before = installed(os.path.join(folder, used)) if used else {}
+    found = built(folder, key)
+    if found:
+        name = found[0]
+        reason = why(wanted, key, used, name) if name != used else ""
+        removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
+        return outcome(wanted, name, before, reason, removed)
+    refuse_without_room(wanted)
+    after = dict(before)
+    marker = read_marker(os.path.join(folder, used)) if used else None
+    if marker and marker.get("key") == key:
+        after = dict(marker["packages"])
+    after.update(pins(wanted.packages))
+    name = fresh_name(folder, key)
+    removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
+    result = outcome(wanted, name, before, why(wanted, key, used, None), removed, after)
+    result["diff"]["after_header"] += " (the pins; what they depend on is known after the installation)"
+    return result
+
+
+def why(wanted: Wanted, key: str, used: Optional[str], ready: Optional[str]) -> str:
+    """Return the sentence that says why the environment in use is not left as it is."""
+    if not used:
+        return "there is no environment in use yet"
+    environment = os.path.join(wanted.folder, used)
+    marker = read_marker(environment)
+    if marker is None:
+        return f"{environment} is unfinished or gone"
+    altered = drift(environment, marker)
+    if altered and marker.get("key") == key:
+        return f"{environment} was altered: {', '.join(altered)}"
+    asked, made_from = inputs(wanted), marker.get("inputs") or {}
+    names = sorted(name for name in asked if asked[name] != made_from.get(name))
+    return f"other {', '.join(names) or 'inputs'} than {used} was made from" + (
+        f"; {ready} is at hand" if ready else ""
+    )
+
+
+def outcome(
+    wanted: Wanted,
+    name: str,
+    before: Dict[str, str],
+    reason: str,
+    removed: List[str],
+    after: Optional[Dict[str, str]] = None,
+) -> Dict[str, Any]:
+    """Return the module's result for an environment that is in use, or would be."""
+    path = os.path.join(wanted.folder, name)
+    marker = read_marker(path) or {}
+    after = marker.get("packages", {}) if after is None else after
+    link = os.path.join(wanted.folder, "current")
+    return {
+        "changed": bool(reason or removed),
+        "reason": reason,
+        "path": path,
+        "current": link,
+        "python_version": marker.get("python_version"),
+        "packages": [{"name": name, "version": version} for name, version in sorted(after.items())],
+        "checks": marker.get("checks") or [],
+        "removed": removed,
+        "diff": {
+            "before_header": link,
+            "before": _lines(before),
+            "after_header": link,
+            "after": _lines(after),
+        },
+    }
+
+
+def refuse_without_room(wanted: Wanted) -> None:
+    """Stop where a build would fill a disk. Scratch space lies inside root."""
+    lack = lack_of_space([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes)
+    if lack:
+        raise Refused(lack)
+    if wanted.ca_file and not os.path.isfile(wanted.ca_file):
+        raise Refused(
+            f"there is no CA bundle at {wanted.ca_file}; role bootstrap installs certificates, or correct ca_file"
+        )
+
+
+@contextmanager
+def held(folder: str, timeout: int) -> Iterator[int]:
+    """Keep other runs out of a folder; wait for one that is at work."""
+    deadline = time.time() + timeout
+    os.makedirs(folder, exist_ok=True)
+    descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.time() > deadline:
+                    raise Refused(
+                        f"another run has held {folder}/.lock for {timeout} seconds; let it end, then run this again"
+                    ) from None
+                time.sleep(0.2)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Create files that every user of the host may read, also where root's umask says otherwise."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _existing(path: str) -> str:
+    """Return the nearest folder above a path that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path.rstrip("/")) or "/"
+    return path
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _lines(versions: Dict[str, str]) -> str:
+    return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))
+
+
+def _listdir(path: Optional[str]) -> List[str]:
+    try:
+        return sorted(os.listdir(path)) if path else []
+    except OSError:
+        return []
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,350 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real environments, built by uv from wheels that the tests make; no network."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from base64 import urlsafe_b64encode
+
+import pytest
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CHECKOUT = os.path.normpath(os.path.join(HERE, *[os.pardir] * 4))
+UV = shutil.which("uv", path=os.pathsep.join([os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]))
+
+pytestmark = [
+    pytest.mark.skipif(UV is None, reason="there is no uv to build with"),
+    pytest.mark.skipif(sys.version_info < (3, 8), reason="this uv makes no environments for Python before 3.8"),
+]
+
+
+def make_wheel(folder, name, version, source="", requires=(), tag="py3-none-any"):
+    """Write a wheel with one module into a folder."""
+    stem = f"{name}-{version}"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {
+        name + ".py": source,
+        stem + ".dist-info/METADATA": metadata + "".join(f"Requires-Dist: {one}\n" for one in requires),
+        stem + ".dist-info/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    record = stem + ".dist-info/RECORD"
+    lines = []
+    for path, text in files.items():
+        digest = urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+        lines.append(f"{path},sha256={digest},{len(text)}\n")
+    files[record] = "".join(lines) + record + ",,\n"
+    with zipfile.ZipFile(str(folder / f"{stem}-{tag}.whl"), "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+
+
+@pytest.fixture
+def wheels(tmp_path):
+    """Return a folder of wheels: alpha needs beta, broken does not import, other is for another Python."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    make_wheel(folder, "alpha", "1.0", "import beta", requires=["beta"])
+    make_wheel(folder, "alpha", "2.0", "import beta", requires=["beta"])
+    make_wheel(folder, "beta", "1.0")
+    make_wheel(folder, "broken", "1.0", "raise ImportError('libgone.so: cannot open shared object file')")
+    make_wheel(folder, "other", "1.0", tag="cp27-cp27m-win32")
+    return folder
+
+
+@pytest.fixture
+def want(tmp_path, wheels):
+    """Return a maker of what a task asks for: alpha 1.0, unless told otherwise."""
+
+    def make(**changes):
+        given = {
+            "name": "lab",
+            "root": str(tmp_path / "opt" / "envs"),
+            "python": sys.executable,
+            "packages": ["alpha==1.0"],
+            "use_index": False,
+            "find_links": str(wheels),
+            "uv": UV,
+            "cache_dir": str(tmp_path / "cache"),
+            "imports": ["alpha"],
+            "timeout": 120,
+        }
+        given.update(changes)
+        return env.Wanted(**given)
+
+    return make
+
+
+def ensure(wanted, **more):
+    return env.ensure(Host(), wanted, **more)
+
+
+def listed(result):
+    return ["{name}=={version}".format(**package) for package in result["packages"]]
+
+
+def used(wanted):
+    """Return the version of alpha that users of the link get."""
+    code = "from importlib.metadata import version; print(version('alpha'))"
+    python = os.path.join(wanted.folder, "current", "bin", "python")
+    return subprocess.check_output([python, "-c", code], universal_newlines=True).strip()
+
+
+def test_a_new_environment_is_in_use_and_a_second_run_changes_nothing(want):
+    first = ensure(want())
+    assert first["changed"] and first["reason"] == "there is no environment in use yet"
+    assert listed(first) == ["alpha==1.0", "beta==1.0"]
+    assert os.path.realpath(first["current"]) == first["path"]
+    assert first["python_version"] == "{}.{}.{}".format(*sys.version_info[:3])
+    second = ensure(want())
+    assert (second["changed"], second["reason"], second["removed"]) == (False, "", [])
+    assert second["path"] == first["path"] and second["packages"] == first["packages"]
+    assert second["diff"]["before"] == second["diff"]["after"]
+
+
+def test_a_run_without_work_needs_neither_uv_nor_the_wheels_nor_a_second(want, wheels):
+    ensure(want())
+    shutil.rmtree(str(wheels))
+    again = ensure(want(uv="/no/uv"))
+    assert not again["changed"]
+    assert again["seconds"] < 0.5
+
+
+def test_a_user_who_is_not_root_can_enter_it_whatever_roots_umask_is(want):
+    before = os.umask(0o077)
+    try:
+        path = ensure(want())["path"]
+    finally:
+        os.umask(before)
+    for folder, _folders, files in os.walk(path):
+        assert os.stat(folder).st_mode & 0o005 == 0o005, folder
+        for name in files:
+            assert os.stat(os.path.join(folder, name)).st_mode & 0o004 or name == ".lock", name
+
+
+def test_other_pins_make_another_environment_and_the_previous_one_stays(want):
+    first = ensure(want())
+    second = ensure(want(packages=["alpha==2.0"]))
+    assert second["diff"]["before"] == "alpha==1.0\nbeta==1.0\n"
+    assert second["diff"]["after"] == "alpha==2.0\nbeta==1.0\n"
+    assert os.path.isdir(first["path"]) and used(want()) == "2.0"
+
+
+def test_going_back_takes_the_kept_environment_without_a_download(want, wheels):
+    first = ensure(want())
+    ensure(want(packages=["alpha==2.0"]))
+    shutil.rmtree(str(wheels))
+    back = ensure(want(uv="/no/uv"))
+    assert back["changed"] and back["path"] == first["path"]
+    assert used(want()) == "1.0"
+
+
+def test_one_earlier_environment_is_kept_and_no_more(want):
+    first = ensure(want())
+    second = ensure(want(packages=["alpha==2.0"]))
+    third = ensure(want(packages=["beta==1.0"], imports=["beta"]))
+    assert third["removed"] == [first["path"]]
+    assert os.path.isdir(second["path"]) and not os.path.exists(first["path"])
+    fewer = ensure(want(packages=["beta==1.0"], imports=["beta"], keep=0))
+    assert fewer["changed"] and fewer["removed"] == [second["path"]]
+
+
+def test_what_was_altered_by_hand_is_rebuilt_as_it_was_and_shown(want, wheels):
+    path = ensure(want())["path"]
+    library = env.site_packages(path)
+    shutil.rmtree(os.path.join(library, "beta-1.0.dist-info"))
+    os.mkdir(os.path.join(library, "six-1.17.0.dist-info"))
+    make_wheel(wheels, "beta", "1.1")  # a new release in the meantime does not slip in
+    mended = ensure(want())
+    assert mended["reason"] == path + " was altered: beta 1.0 is gone, six 1.17.0 was added"
+    assert mended["path"] == path + "-2"
+    assert mended["diff"]["before"] == "alpha==1.0\nsix==1.17.0\n"
+    assert listed(mended) == ["alpha==1.0", "beta==1.0"]
+    assert not ensure(want())["changed"]
+
+
+def test_a_module_that_does_not_import_keeps_the_previous_environment(want):
+    ensure(want())
+    with pytest.raises(env.Refused, match=r"broken cannot be imported \(ImportError: libgone.so.*still leads to"):
+        ensure(want(packages=["broken==1.0"], imports=["broken"]))
+    assert used(want()) == "1.0"
+    assert len(env.environments(want().folder)) == 1
+
+
+def test_a_check_that_fails_says_its_own_sentence_and_keeps_the_previous_environment(want):
+    ensure(want())
+    check = {"code": "import sys; sys.exit('this host has ' + sys.argv[1])", "args": ["a Tesla V100"]}
+    with pytest.raises(env.Refused, match=r"not taken into use: this host has a Tesla V100; .*still leads to"):
+        ensure(want(packages=["alpha==2.0"], checks=[check]))
+    assert used(want()) == "1.0"
+
+
+def test_what_a_check_printed_is_returned_also_by_later_runs(want):
+    checks = [{"code": "print('sm_70 sm_80')", "args": []}]
+    assert ensure(want(checks=checks))["checks"] == ["sm_70 sm_80"]
+    assert ensure(want(checks=checks))["checks"] == ["sm_70 sm_80"]
+
+
+@pytest.mark.parametrize(
+    ("package", "sentence"),
+    [
+        ("alpha==9.9", "the index does not offer alpha==9.9"),
+        ("nowhere==1.0", "the index does not offer nowhere"),
+        ("other==1.0", "other==1.0 has no wheel for Python "),
+    ],
+)
+def test_what_cannot_be_had_ends_in_a_sentence(want, package, sentence):
+    ensure(want())
+    with pytest.raises(env.Refused) as refusal:
+        ensure(want(packages=[package]))
+    assert str(refusal.value).startswith(sentence)
+    assert "still leads to" in str(refusal.value)
+    assert used(want()) == "1.0"
+
+
+def test_an_index_that_does_not_answer_ends_in_a_sentence_without_its_password(want, monkeypatch):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(env.Refused) as refusal:
+        ensure(want(use_index=True, find_links=None, index_url="http://me:canary@127.0.0.1:9/simple"))
+    assert str(refusal.value).startswith("the package index could not be reached")
+    assert "127.0.0.1:9" in str(refusal.value) and "canary" not in str(refusal.value)
+
+
+def test_a_damaged_wheel_ends_in_a_sentence(want, wheels):
+    wheel = wheels / "alpha-1.0-py3-none-any.whl"
+    wheel.write_bytes(wheel.read_bytes()[:200])
+    with pytest.raises(env.Refused, match=r"the download of alpha.* is damaged"):
+        ensure(want())
+    assert env.current(want().folder) is None
+
+
+def test_a_wheel_that_was_replaced_since_it_was_locked_is_refused(want, wheels, tmp_path):
+    path = ensure(want())["path"]
+    os.mkdir(os.path.join(env.site_packages(path), "six-1.17.0.dist-info"))
+    make_wheel(wheels, "beta", "1.0", "print('another file under the same name')")
+    with pytest.raises(env.Refused, match=r"does not have the checksum"):
+        ensure(want(cache_dir=str(tmp_path / "empty")))
+
+
+def test_a_python_that_is_not_there_ends_in_a_sentence(want):
+    with pytest.raises(env.Refused, match=r"this host has no usable Python /no/python"):
+        ensure(want(python="/no/python"))
+
+
+def test_an_installation_that_takes_too_long_is_ended(want):
+    ensure(want())
+    checks = [{"code": "import time; time.sleep(60)", "args": []}]
+    began = time.time()
+    with pytest.raises(env.Refused, match=r"did not finish within 3 seconds.*still leads to"):
+        ensure(want(checks=checks, timeout=3))
+    assert time.time() - began < 20
+
+
+def test_too_little_space_stops_before_anything_is_built(want):
+    with pytest.raises(env.Refused, match=r"are needed; free some space"):
+        ensure(want(minimum_free_bytes=10**18))
+    assert env.environments(want().folder) == []
+
+
+def test_a_full_disk_ends_in_a_sentence_and_keeps_the_previous_environment(want, wheels, tmp_path):
+    disk = tmp_path / "opt"
+    disk.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.call(mounted, stderr=subprocess.DEVNULL) != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        ensure(want())
+        make_wheel(wheels, "alpha", "3.0", f"x = {os.urandom(2000000)!r}")
+        with pytest.raises(env.Refused, match=r"the disk became full; free some space on .*still leads to"):
+            ensure(want(packages=["alpha==3.0"]))
+        assert used(want()) == "1.0"
+        assert len(env.environments(want().folder)) == 1
+    finally:
+        subprocess.call(["umount", "--lazy", str(disk)])
+
+
+def test_check_mode_foretells_and_touches_nothing(want):
+    foretold = ensure(want(uv="/no/uv"), check_mode=True)
+    assert foretold["changed"] and listed(foretold) == ["alpha==1.0"]
+    assert not os.path.exists(want().root)
+    real = ensure(want())
+    assert foretold["path"] == real["path"]
+    assert not ensure(want(uv="/no/uv"), check_mode=True)["changed"]
+    update = ensure(want(packages=["alpha==2.0"], keep=0), check_mode=True)
+    assert update["removed"] == [real["path"]]
+    assert update["diff"]["after"] == "alpha==2.0\nbeta==1.0\n"
+    assert used(want()) == "1.0"
+
+
+def test_a_killed_run_leaves_the_previous_environment_and_the_next_run_finishes_the_work(want, tmp_path):
+    ensure(want())
+    flag = tmp_path / "flag"
+    code = "import os, sys, time\nif not os.path.exists(sys.argv[1]): open(sys.argv[1], 'w').close(); time.sleep(2)"
+    wanted = want(packages=["alpha==2.0"], checks=[{"code": code, "args": [str(flag)]}])
+    program = (
+        "import json, sys; sys.path[:0] = json.loads(sys.argv[2]); "
+        "from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env, _host; "
+        "env.ensure(_host.Host(), env.Wanted(**json.loads(sys.argv[1])))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program, json.dumps(wanted._asdict()), json.dumps(sys.path)])
+    while not flag.exists():
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    run.kill()
+    run.wait()
+    (rest,) = env.unfinished(wanted.folder)
+    assert used(want()) == "1.0"
+    finished = ensure(wanted)  # waits for the check that outlived the killed run
+    assert finished["changed"] and finished["removed"] == [os.path.join(wanted.folder, rest)]
+    assert used(want()) == "2.0"
+    assert not os.path.exists(os.path.join(wanted.folder, ".tmp"))
+    assert not ensure(wanted)["changed"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"packages": ["alpha==9.9"]}, {"keep": "no number"}], ids=["good", "failed", "wrong"]
+)
+def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, changes):
+    wanted = want(
+        index_url="https://me:canary@mirror.invalid/simple", extra_index_urls=["https://canary@mirror.invalid/x"]
+    )
+    options = {name: value for name, value in wanted._asdict().items() if value is not None}
+    options.update(changes)
+    task = {"gpufleet.workstation.python_environment": "{{ options }}"}
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [{"name": "Build", **task}]}]
+    (tmp_path / "play.json").write_text(json.dumps(play))
+    (tmp_path / "variables.json").write_text(
+        json.dumps({"options": options, "ansible_python_interpreter": sys.executable})
+    )
+    playbook = [
+        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+        "-i",
+        "host,",
+        "-c",
+        "local",
+        "-vvv",
+        "--diff",
+    ]
+    said = subprocess.run(
+        [*playbook, "-e", "@" + str(tmp_path / "variables.json"), str(tmp_path / "play.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(sys.path), ANSIBLE_NOCOLOR="1"),
+    ).stdout
+    assert ("changed=1" if not changes else "failed=1") in said, said
+    assert "canary" not in said
+    for folder, _folders, files in os.walk(str(tmp_path / "opt")):
+        for name in files:
+            with open(os.path.join(folder, name), "rb") as file:
+                assert b"canary" not in file.read(), name

@@ -13,7 +13,8 @@ options:
   root:
     description:
       - Folder below which C(/sys), C(/proc) and C(/dev) are read.
-      - Another folder than V(/) holds a recording or a stand-in of a machine. The facts carry it, so that reports can say so.
+      - Another folder than V(/) holds a recording or a stand-in of a machine. The facts carry it, so that reports can
+        say so.
     type: path
     default: /
 attributes:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 PCI_DEVICES = "/sys/bus/pci/devices"
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 VENDORS = {"10de": "nvidia", "1002": "amd"}
-# PCI classes, base and sub: VGA, XGA, 3D and other display controllers, AMD's processing accelerators; bridges of kind "other".
+# PCI base class and subclass: VGA, XGA, 3D, other display, AMD accelerators; and, for NVSwitch, other bridge.
 GPU_CLASSES = ("0300", "0301", "0302", "0380", "1200")
 SWITCH_CLASS = "0680"
 MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem", "nouveau", "amdgpu")
@@ -172,7 +172,7 @@ def parse_smi(xml: str) -> Tuple[Optional[Dict[str, Any]], List[str]]:
         parser.feed(xml[:XML_LIMIT])
         parser.close()
     except ElementTree.ParseError as error:
-        gaps.append("nvidia-smi's XML is cut off or broken: {}".format(error))
+        gaps.append(f"nvidia-smi's XML is cut off or broken: {error}")
     try:
         for _event, element in parser.read_events():
             if element.tag == "gpu" and element.get("id"):
@@ -183,7 +183,7 @@ def parse_smi(xml: str) -> Tuple[Optional[Dict[str, Any]], List[str]]:
         pass  # the same complaint again, now at the end of the events that were whole
     attached = first_integer(head.get("attached_gpus"))
     if attached is not None and attached != len(gpus):
-        gaps.append("nvidia-smi counts {} GPUs and describes {}".format(attached, len(gpus)))
+        gaps.append(f"nvidia-smi counts {attached} GPUs and describes {len(gpus)}")
     smi = {
         "driver_version": head.get("driver_version") or None,
         "cuda_version": head.get("cuda_version") or None,
@@ -267,7 +267,7 @@ def collect(host, models: List[Dict[str, Any]], nvidia_smi: str = "nvidia-smi", 
         pass  # no driver, no tool: nothing is missing
     elif answer.error or answer.rc:
         lines = (answer.stdout + answer.stderr).strip().splitlines()
-        host.gaps.append("{}: {}".format(nvidia_smi, answer.error or lines[-1:] and lines[-1][:300] or "failed"))
+        host.gaps.append("{}: {}".format(nvidia_smi, answer.error or (lines[-1:] and lines[-1][:300]) or "failed"))
     else:
         smi, gaps = parse_smi(answer.stdout)
         host.gaps.extend(gaps)

@@ -57,7 +57,7 @@ class Host:
             return sorted(os.listdir(self.path(path)))
         except OSError as error:
             if not quiet:
-                self.gaps.append("{}: {}".format(path, error.strerror))
+                self.gaps.append(f"{path}: {error.strerror}")
             return []
 
     def readlink_name(self, path: str) -> Optional[str]:
@@ -96,7 +96,7 @@ class Host:
             stdout, stderr = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             stdout, stderr = _abandon(process)
-            return Result(None, _text(stdout), _text(stderr), "timed out after {:g} s".format(timeout))
+            return Result(None, _text(stdout), _text(stderr), f"timed out after {timeout:g} s")
         return Result(process.returncode, _text(stdout), _text(stderr), None)
 
 

@@ -146,15 +146,15 @@ def controller(host, name: str, mounts: List[Dict[str, str]]) -> Dict[str, Any]:
 
 def _health(host, name: str) -> Optional[Dict[str, Any]]:
     if host.root != "/":
-        host.gaps.append("{}: a recording has no health log".format(name))
+        host.gaps.append(f"{name}: a recording has no health log")
         return None
     try:
         health = parse_health(read_health_log("/dev/" + name))
     except OSError as error:
-        host.gaps.append("{}: the health log could not be read: {}".format(name, error.strerror))
+        host.gaps.append(f"{name}: the health log could not be read: {error.strerror}")
         return None
     if health is None:
-        host.gaps.append("{}: the drive's health log is empty".format(name))
+        host.gaps.append(f"{name}: the drive's health log is empty")
     return health
 
 

@@ -72,10 +72,8 @@ def broken_off(error: Optional[str], rc: Optional[int], output: str, python: str
     """Return the sentence for a program that gave no result."""
     if error == "not found":
         return (
-            "there is no {}; run the role pytorch first, or name the environment in training_check_environment".format(
-                python
-            )
+            f"there is no {python}; run the role pytorch first, or name the environment in training_check_environment"
         )
-    what = error or "ended with status {} and without a result".format(rc)
+    what = error or f"ended with status {rc} and without a result"
     said = " / ".join(line.strip() for line in output.strip().splitlines()[-TAIL_LINES:])
     return "the training {}{}".format(what, ": " + said if said else "")

@@ -10,8 +10,8 @@ module: gpu_facts
 short_description: Read a host's GPUs
 version_added: 0.1.0
 description:
-  - Reads three layers, each of which may be missing without harm to the others. The PCI bus in sysfs, what the kernel says of the
-    loaded driver, and C(nvidia-smi).
+  - Reads three layers, each of which may be missing without harm to the others. The PCI bus in sysfs, what the
+    kernel says of the loaded driver, and C(nvidia-smi).
   - It has no opinion. Where two layers disagree, both values are given and the disagreement is named.
 extends_documentation_fragment:
   - gpufleet.workstation.facts
@@ -21,7 +21,9 @@ options:
     type: str
     default: nvidia-smi
   timeout:
-    description: Seconds after which C(nvidia-smi) is given up; a sick GPU can hang it for ever. The other layers are still read.
+    description: >-
+      Seconds after which C(nvidia-smi) is given up; a sick GPU can hang it for ever. The other layers are
+      still read.
     type: int
     default: 30
   models:
@@ -103,7 +105,10 @@ ansible_facts:
             subsystem_vendor_id: {description: PCI subsystem vendor., type: str, sample: 10de}
             subsystem_device_id: {description: PCI subsystem device., type: str, sample: 124a}
             class_code: {description: PCI base class and subclass., type: str, sample: "0302"}
-            model: {description: Name in the GPU table. Null if it is not there., type: str, sample: Tesla V100 PCIe 32GB}
+            model:
+              description: Name in the GPU table. Null if it is not there.
+              type: str
+              sample: Tesla V100 PCIe 32GB
             model_key: {description: Key in the GPU table., type: str, sample: v100_pcie_32}
             architecture: {description: Architecture., type: str, sample: volta}
             compute_capability: {description: Compute capability., type: str, sample: "7.0"}
@@ -124,11 +129,21 @@ ansible_facts:
           contains:
             driver_version: {description: Version of the loaded NVIDIA driver., type: str, sample: 580.178.04}
             flavor: {description: V(open) or V(proprietary) kernel modules., type: str, sample: proprietary}
-            modules: {description: Loaded modules of GPU drivers., type: list, elements: str, sample: [nvidia, nvidia_uvm]}
-            device_nodes: {description: NVIDIA's device nodes in C(/dev)., type: list, elements: str, sample: [nvidia0, nvidiactl]}
+            modules:
+              description: Loaded modules of GPU drivers.
+              type: list
+              elements: str
+              sample: [nvidia, nvidia_uvm]
+            device_nodes:
+              description: NVIDIA's device nodes in C(/dev).
+              type: list
+              elements: str
+              sample: [nvidia0, nvidiactl]
             secure_boot: {description: Whether Secure Boot is on. Null without EFI., type: bool, sample: false}
         smi:
-          description: What C(nvidia-smi -q -x) says. Null if it did not answer. Null fields are what the GPU does not support.
+          description: >-
+            What C(nvidia-smi -q -x) says. Null if it did not answer. Null fields are what the GPU does not
+            support.
           type: dict
           contains:
             driver_version: {description: Driver version., type: str, sample: 580.178.04}
@@ -152,8 +167,14 @@ ansible_facts:
                 power_draw_watts: {description: Power drawn now in watts., type: float, sample: 26.4}
                 power_limit_watts: {description: Power limit in force in watts., type: float, sample: 250.0}
                 temperature_celsius: {description: Temperature in degrees Celsius., type: int, sample: 34}
-                retired_pages_pending: {description: Whether memory pages wait to be retired (before Ampere)., type: bool, sample: false}
-                row_remap_pending: {description: Whether memory rows wait to be remapped (Ampere and later)., type: bool, sample: false}
+                retired_pages_pending:
+                  description: Whether memory pages wait to be retired (before Ampere).
+                  type: bool
+                  sample: false
+                row_remap_pending:
+                  description: Whether memory rows wait to be remapped (Ampere and later).
+                  type: bool
+                  sample: false
                 row_remap_failure: {description: Whether a memory row could not be remapped., type: bool, sample: false}
                 processes: {description: How many processes use it., type: int, sample: 0}
 """

@@ -41,7 +41,10 @@ ansible_facts:
           type: list
           elements: str
           sample: ["/sys/firmware/dmi/tables/DMI: Permission denied"]
-        total_bytes: {description: Memory that the kernel manages in bytes. The firmware keeps some., type: int, sample: 269746974720}
+        total_bytes:
+          description: Memory that the kernel manages in bytes. The firmware keeps some.
+          type: int
+          sample: 269746974720
         available_bytes: {description: Memory to be had without swapping in bytes., type: int, sample: 261156216832}
         swap_total_bytes: {description: Swap in bytes., type: int, sample: 0}
         slots: {description: Slots for memory modules. Boards misstate it at times., type: int, sample: 12}

@@ -10,7 +10,8 @@ module: nvme_facts
 short_description: Read a host's NVMe drives
 version_added: 0.1.0
 description:
-  - Reads controllers and namespaces from sysfs, the mounts on them, and each local drive's health log by ioctl. No command is run.
+  - Reads controllers and namespaces from sysfs, the mounts on them, and each local drive's health log by ioctl.
+    No command is run.
   - The health log needs root and the real device. Where it cannot be had the gap is named, and the rest is read.
 extends_documentation_fragment:
   - gpufleet.workstation.facts
@@ -22,7 +23,9 @@ EXAMPLES = r"""
 
 - name: Show what they hold together, in TB
   ansible.builtin.debug:
-    msg: "{{ ansible_facts['nvme'].controllers | map(attribute='namespaces') | flatten | sum(attribute='size_bytes') / 1000000000000 }}"
+    msg: >-
+      {{ ansible_facts['nvme'].controllers | map(attribute='namespaces') | flatten
+      | sum(attribute='size_bytes') / 1000 ** 4 }}
 """
 
 RETURN = r"""
@@ -50,7 +53,10 @@ ansible_facts:
             model: {description: Model., type: str, sample: SAMSUNG MZWLJ3T8HBLS-00007}
             serial: {description: Serial number., type: str, sample: S4YPNE0R100001}
             firmware: {description: Firmware revision., type: str, sample: EPK9CB5Q}
-            transport: {description: "V(pcie) for a local drive; V(tcp), V(rdma), V(fc) for fabrics.", type: str, sample: pcie}
+            transport:
+              description: "V(pcie) for a local drive; V(tcp), V(rdma), V(fc) for fabrics."
+              type: str
+              sample: pcie
             state: {description: State of the controller. V(live) is the good one., type: str, sample: live}
             pci_address: {description: PCI address. Null for fabrics., type: str, sample: "0000:5e:00.0"}
             numa_node: {description: NUMA node. Null if the firmware does not say., type: int, sample: 0}
@@ -71,7 +77,9 @@ ansible_facts:
                 size_bytes: {description: Size in bytes., type: int, sample: 3840755982336}
                 lba_bytes: {description: Size of a logical block in bytes., type: int, sample: 512}
                 mounts:
-                  description: Filesystems mounted from it or from its partitions. What lies behind device-mapper is not traced.
+                  description: >-
+                    Filesystems mounted from it or from its partitions. What lies behind device-mapper is not
+                    traced.
                   type: list
                   elements: dict
                   contains:
@@ -93,7 +101,10 @@ ansible_facts:
                     volatile_backup_failed: {description: The power-loss protection failed., type: bool, sample: false}
                 temperature_celsius: {description: Temperature in degrees Celsius., type: int, sample: 38}
                 available_spare_percent: {description: Spare left in percent., type: int, sample: 100}
-                spare_threshold_percent: {description: Spare under which the drive warns in percent., type: int, sample: 10}
+                spare_threshold_percent:
+                  description: Spare under which the drive warns in percent.
+                  type: int
+                  sample: 10
                 percentage_used: {description: Rated life used in percent. It may exceed 100., type: int, sample: 3}
                 power_on_hours: {description: Hours powered on., type: int, sample: 21034}
                 unsafe_shutdowns: {description: Power losses without notice., type: int, sample: 12}

@@ -10,11 +10,11 @@ module: training_check
 short_description: Prove that a host can train
 version_added: 0.1.0
 description:
-  - Runs the collection's training program with an environment's Python. It trains a small convolutional network and compares the
-    accuracy with a threshold that fits the data.
+  - Runs the collection's training program with an environment's Python. It trains a small convolutional network and
+    compares the accuracy with a threshold that fits the data.
   - It changes nothing but its download cache, and keeps no verdict; every run trains anew.
-  - The host fails with one sentence where the accuracy is too low, the loss is no number, PyTorch sees fewer GPUs than expected or
-    has no kernels for one of them, or the program breaks off.
+  - The host fails with one sentence where the accuracy is too low, the loss is no number, PyTorch sees fewer GPUs than
+    expected or has no kernels for one of them, or the program breaks off.
 options:
   program:
     description: Path of the program on the host.
@@ -35,7 +35,9 @@ options:
     type: str
     default: ""
   dataset:
-    description: V(cifar10) fails where the archive cannot be had; V(digits) asks for no archive; V(auto) is described at O(data).
+    description: >-
+      V(cifar10) fails where the archive cannot be had; V(digits) asks for no archive; V(auto) is described at
+      O(data).
     type: str
     choices: [auto, cifar10, digits]
     default: auto
@@ -72,7 +74,9 @@ options:
     type: int
     default: 0
   minimum_accuracy:
-    description: Share of the test images that must be classified right, between 0 and 1. Left out, 0.90 for the digits and 0.50 for CIFAR-10.
+    description: >-
+      Share of the test images that must be classified right, between 0 and 1. Left out, 0.90 for the digits
+      and 0.50 for CIFAR-10.
     type: float
   cache_dir:
     description: Folder that keeps the downloaded archive.
@@ -121,14 +125,19 @@ ansible_facts:
   type: dict
   contains:
     training:
-      description: What the training showed. Only RV(ansible_facts.training.result) and its reason are there where it did not begin.
+      description: >-
+        What the training showed. Only RV(ansible_facts.training.result) and its reason are there where it did
+        not begin.
       type: dict
       contains:
         result: {description: "V(passed), V(failed) or V(not run: check mode).", type: str, sample: passed}
         reason: {description: Why it did not pass. Empty if it did., type: str, sample: ""}
         framework: {description: Framework that trained., type: str, sample: pytorch}
         dataset: {description: V(cifar10) or V(digits)., type: str, sample: digits}
-        data: {description: Where the images came from and why., type: str, sample: "digits (scikit-learn, 1,797 images)"}
+        data:
+          description: Where the images came from and why.
+          type: str
+          sample: "digits (scikit-learn, 1,797 images)"
         train_images: {description: Images trained on., type: int, sample: 1438}
         test_images: {description: Images tested on., type: int, sample: 359}
         accuracy: {description: Share of the test images classified right., type: float, sample: 0.975}

@@ -43,7 +43,7 @@ def verdict(version, flags, gpus):
 
 def main():
     """Judge the torch of this interpreter."""
-    import torch  # noqa: PLC0415  # the verdict is tested where there is no torch
+    import torch  # the verdict is tested where there is no torch
 
     flags = getattr(torch._C, "_cuda_getArchFlags", lambda: "")() or ""
     carried, wrong = verdict(torch.__version__, flags.split(), sys.argv[1:])

@@ -9,8 +9,8 @@ Runs on its own, with the Python of an environment that has PyTorch:
 
     /opt/gpufleet/envs/pytorch/current/bin/python /opt/gpufleet/bin/training_check.py
 
-The data are CIFAR-10 from a URL, a path or an hdfs:// path. Where none is named and the published URL cannot be reached,
-they are the 1,797 handwritten digits that scikit-learn brings, scaled to the same shape, and the result says so.
+The data are CIFAR-10 from a URL, a path or an hdfs:// path. Where none is named and the published URL cannot be
+reached, they are the 1,797 handwritten digits that scikit-learn brings, scaled to the same shape; the result says so.
 Exit status: 0 passed, 1 failed (the sentence says why).
 """
 
@@ -36,8 +36,8 @@ PROBE_SECONDS = 5
 DOWNLOAD_SECONDS = 60
 HDFS_SECONDS = 600
 CLASSES = 10
-# Accuracy under which a host fails, by data set. Digits: five seeds gave 0.975 to 0.992 after ten epochs. CIFAR-10: five times
-# what guessing gives; this project has not measured what a good host reaches, so a site should set its own.
+# Accuracy under which a host fails, by data set. Digits: five seeds gave 0.975 to 0.992 after ten epochs. CIFAR-10:
+# five times what guessing gives; this project has not measured what a good host reaches, so a site should set its own.
 MINIMUM_ACCURACY = {"digits": 0.90, "cifar10": 0.50}
 BATCH_SIZE = {"digits": 4, "cifar10": 32}
 
@@ -49,20 +49,20 @@ class CheckFailed(Exception):
 class OnlyArrays(pickle.Unpickler):
     """Unpickles CIFAR-10's batches, which are dictionaries of NumPy arrays, and nothing that could run code."""
 
-    ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("_codecs", "encode"),
-    }
+    ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
 
     def find_class(self, module, name):
         """Return an allowed constructor; refuse every other one by name."""
         if (module, name) not in self.ALLOWED:
-            raise CheckFailed(
-                "the archive holds {}.{}, which CIFAR-10 does not: it is not to be trusted".format(module, name)
-            )
+            raise CheckFailed(f"the archive holds {module}.{name}, which CIFAR-10 does not: it is not to be trusted")
         if name == "encode":
             return super().find_class("_codecs", "encode")
         import numpy
@@ -110,13 +110,12 @@ def check_archive(path, checksum):
     """Raise CheckFailed where an archive is not what its checksum says."""
     kind, _colon, expected = checksum.partition(":")
     if kind not in ("md5", "sha256") or not expected:
-        raise CheckFailed("the checksum {!r} is not of the form sha256:... or md5:...".format(checksum))
+        raise CheckFailed(f"the checksum {checksum!r} is not of the form sha256:... or md5:...")
     found = digest(path, kind)
     if found != expected.lower():
         raise CheckFailed(
-            "{} is not the archive that was asked for: its {} is {}, expected {} ({} bytes)".format(
-                path, kind, found, expected, os.path.getsize(path)
-            )
+            f"{path} is not the archive that was asked for: its {kind} is {found}, expected {expected} "
+            f"({os.path.getsize(path)} bytes)"
         )
 
 
@@ -124,7 +123,7 @@ def download(url, target, ca_file, timeout):
     """Fetch a URL to a file that gets its name only when it is whole."""
     import ssl
 
-    partial = "{}.{}.part".format(target, os.getpid())
+    partial = f"{target}.{os.getpid()}.part"
     context = ssl.create_default_context(cafile=ca_file or None)
     try:
         with urllib.request.urlopen(
@@ -134,10 +133,10 @@ def download(url, target, ca_file, timeout):
                 shutil.copyfileobj(answer, file)
             length = answer.headers.get("Content-Length")
         if length and int(length) != os.path.getsize(partial):
-            raise CheckFailed("{} was cut off after {} of {} bytes".format(url, os.path.getsize(partial), length))
+            raise CheckFailed(f"{url} was cut off after {os.path.getsize(partial)} of {length} bytes")
         os.replace(partial, target)
     except (OSError, ValueError) as error:
-        raise CheckFailed("{} could not be fetched: {}".format(url, getattr(error, "reason", None) or error))
+        raise CheckFailed("{} could not be fetched: {}".format(url, getattr(error, "reason", None) or error)) from None
     finally:
         if os.path.exists(partial):
             os.remove(partial)
@@ -147,11 +146,12 @@ def fetch_hdfs(url, target):
     """Copy a file out of HDFS with the host's own client."""
     client = shutil.which("hdfs")
     if not client:
-        raise CheckFailed("{} cannot be read: this host has no hdfs command; install a Hadoop client first".format(url))
-    partial = "{}.{}.part".format(target, os.getpid())
+        raise CheckFailed(f"{url} cannot be read: this host has no hdfs command; install a Hadoop client first")
+    partial = f"{target}.{os.getpid()}.part"
     try:
         done = subprocess.run(
             [client, "dfs", "-get", "-f", url, partial],
+            check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -162,7 +162,7 @@ def fetch_hdfs(url, target):
             raise CheckFailed("{} could not be read: {}".format(url, "".join(said)))
         os.replace(partial, target)
     except subprocess.TimeoutExpired:
-        raise CheckFailed("{} was not read within {} s".format(url, HDFS_SECONDS))
+        raise CheckFailed(f"{url} was not read within {HDFS_SECONDS} s") from None
     finally:
         if os.path.exists(partial):
             os.remove(partial)
@@ -172,7 +172,7 @@ def have_archive(options, source, checksum):
     """Return the path of a verified CIFAR-10 archive; what was wrong with a fetched one is tried once more."""
     if "://" not in source:
         if not os.path.isfile(source):
-            raise CheckFailed("{} is not there; name CIFAR-10's archive by URL, path or hdfs:// path".format(source))
+            raise CheckFailed(f"{source} is not there; name CIFAR-10's archive by URL, path or hdfs:// path")
         check_archive(source, checksum)
         return source
     folder = options.cache_dir or os.path.join(os.path.expanduser("~"), ".cache", "gpufleet")
@@ -196,8 +196,8 @@ def have_archive(options, source, checksum):
             if os.path.exists(target):
                 os.remove(target)
             if attempt == 2:
-                raise CheckFailed("{} (fetched twice)".format(failure))
-            print("{}; fetching it once more".format(failure), file=sys.stderr)
+                raise CheckFailed(f"{failure} (fetched twice)") from None
+            print(f"{failure}; fetching it once more", file=sys.stderr)
     raise AssertionError("not reached")
 
 
@@ -244,7 +244,7 @@ def read_cifar10(path):
         tarfile.TarError,
         pickle.UnpicklingError,
     ) as error:
-        raise CheckFailed("{} does not have CIFAR-10's layout: {!r}".format(path, error))
+        raise CheckFailed(f"{path} does not have CIFAR-10's layout: {error!r}") from None
 
 
 def read_digits(seed):
@@ -274,14 +274,14 @@ def load_data(options):
         try:
             if not refused:
                 path = have_archive(options, source, checksum or "md5:" + PUBLISHED_MD5)
-                return "cifar10", "CIFAR-10 from {}".format(source), read_cifar10(path)
+                return "cifar10", f"CIFAR-10 from {source}", read_cifar10(path)
         except CheckFailed as failure:
             if not automatic:
                 raise
             refused = str(failure)
     words = "digits (scikit-learn, 1,797 images)"
     if refused:
-        words += "; CIFAR-10 could not be had: {}".format(refused)
+        words += f"; CIFAR-10 could not be had: {refused}"
     return "digits", words, read_digits(options.seed)
 
 
@@ -307,18 +307,17 @@ def choose_device(options):
     wanted = max(options.expected_gpus, 1 if options.device == "cuda" else 0)
     if count < wanted:
         raise CheckFailed(
-            "torch {} (built for {}) sees {} of {} GPUs: look at nvidia-smi, at the driver's version and at "
-            "CUDA_VISIBLE_DEVICES, or choose the device cpu".format(torch.__version__, built, count, wanted)
+            f"torch {torch.__version__} (built for {built}) sees {count} of {wanted} GPUs: look at nvidia-smi, at the "
+            "driver's version and at CUDA_VISIBLE_DEVICES, or choose the device cpu"
         )
     if not count:
         return torch.device("cpu")
     for index in range(count):
         major, minor = torch.cuda.get_device_capability(index)
         if not has_kernels(built.split(), (major, minor)):
+            name = torch.cuda.get_device_name(index)
             raise CheckFailed(
-                "torch {} has no kernels for {} (sm_{}{}); it was built for {}".format(
-                    torch.__version__, torch.cuda.get_device_name(index), major, minor, built
-                )
+                f"torch {torch.__version__} has no kernels for {name} (sm_{major}{minor}); it was built for {built}"
             )
     return torch.device("cuda:0")
 
@@ -369,18 +368,16 @@ def train(options, arrays, device, batch_size):
         network.train()
         total = torch.zeros((), device=device)
         for images, labels in loader:
-            images, labels = images.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
             optimizer.zero_grad()
-            loss = criterion(network(images), labels)
+            answers = network(images.to(device, non_blocking=pinned))
+            loss = criterion(answers, labels.to(device, non_blocking=pinned))
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(labels)
         losses.append(float(total) / len(sides[0]))
         if not math.isfinite(losses[-1]):
             raise CheckFailed(
-                "the loss of epoch {} is {}: this host computes wrongly, or the data are broken".format(
-                    len(losses), losses[-1]
-                )
+                f"the loss of epoch {len(losses)} is {losses[-1]}: this host computes wrongly, or the data are broken"
             )
     seconds = time.time() - begin
     network.eval()
@@ -412,7 +409,7 @@ def check(options):
         try:
             result["versions"] = versions()
         except ImportError as error:
-            raise CheckFailed("this Python ({}) cannot import PyTorch: {}".format(sys.executable, error))
+            raise CheckFailed(f"this Python ({sys.executable}) cannot import PyTorch: {error}") from None
         device = choose_device(options)
         dataset, words, arrays = load_data(options)
         batch_size = options.batch_size or BATCH_SIZE[dataset]
@@ -437,14 +434,14 @@ def check(options):
         )
         if accuracy < minimum:
             raise CheckFailed(
-                "the network reached an accuracy of {:.3f} on {}, and {:.2f} is the least: this host trains wrongly, or too few "
-                "epochs were asked for".format(accuracy, dataset, minimum)
+                f"the network reached an accuracy of {accuracy:.3f} on {dataset}, and {minimum:.2f} is the least: "
+                "this host trains wrongly, or too few epochs were asked for"
             )
         result["result"] = "passed"
     except CheckFailed as failure:
         result["reason"] = str(failure)
     except RuntimeError as error:  # torch's word for everything that goes wrong on a device
-        result["reason"] = "training broke off: {}".format(str(error).strip().splitlines()[0])
+        result["reason"] = f"training broke off: {str(error).strip().splitlines()[0]}"
     return result
 
 
@@ -468,7 +465,7 @@ def summary(result):
             **{name: result[name] for name in ("images_per_second", "seconds", "device")},
         ),
     ]
-    return "\n".join(lines + [result["reason"]]).strip()
+    return "\n".join([*lines, result["reason"]]).strip()
 
 
 def main(words):

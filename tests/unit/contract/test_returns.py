@@ -1,0 +1,46 @@
+"""RETURN is a contract: what the facts modules document is what they return, neither more nor less."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _gpu, _memory, _nvme
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import gpu_models
+
+sys.path.insert(0, str(Path(__file__).parent))
+from returns import mismatches
+
+EMULATION = Path(__file__).resolve().parents[2] / "emulation"
+
+
+def collect_gpu(root):
+    return _gpu.collect(Host(str(root)), gpu_models(), str(root / "bin" / "nvidia-smi"), 20)
+
+
+COLLECT = {
+    "gpu": collect_gpu,
+    "memory": lambda root: _memory.collect(Host(str(root))),
+    "nvme": lambda root: _nvme.collect(Host(str(root))),
+}
+
+
+def documented(name):
+    module = importlib.import_module(f"ansible_collections.gpufleet.workstation.plugins.modules.{name}_facts")
+    return yaml.safe_load(module.RETURN)["ansible_facts"]["contains"][name]
+
+
+@pytest.mark.parametrize("machine", ["v100", "a100"])
+@pytest.mark.parametrize("name", sorted(COLLECT))
+def test_what_is_documented_is_what_is_returned(name, machine):
+    assert list(mismatches(documented(name), COLLECT[name](EMULATION / machine), name)) == []
+
+
+def test_a_wrong_type_and_a_forgotten_key_are_noticed():
+    wrong = documented("memory")
+    wrong["contains"]["total_bytes"]["type"] = "str"
+    wrong["contains"]["forgotten"] = {"type": "str"}
+    found = list(mismatches(wrong, COLLECT["memory"](EMULATION / "v100"), "memory"))
+    assert found == ["memory.forgotten: only documented", "memory.total_bytes: documented str, returned int"]

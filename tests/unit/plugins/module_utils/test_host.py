@@ -1,0 +1,67 @@
+# -*- coding: utf-8 -*-
+"""Files below a root and commands with a timeout: what cannot be had is a gap, never a traceback."""
+
+import os
+import sys
+import time
+
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+
+
+def test_a_file_is_read_below_the_root(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "version").write_text("  Linux 6.1\n")
+    host = Host(str(tmp_path))
+    assert host.read_text("/proc/version") == "Linux 6.1"
+    assert host.gaps == []
+
+
+def test_a_missing_file_is_a_gap_that_names_it(tmp_path):
+    host = Host(str(tmp_path))
+    assert host.read_text("/proc/absent") == ""
+    assert host.read_text("/proc/optional", quiet=True) == ""
+    assert host.gaps == ["/proc/absent: No such file or directory"]
+
+
+def test_no_more_than_the_limit_is_read(tmp_path):
+    (tmp_path / "long").write_bytes(b"x" * 100)
+    assert len(Host(str(tmp_path)).read_bytes("/long", limit=10)) == 10
+
+
+def test_a_folder_that_is_not_there_lists_nothing(tmp_path):
+    host = Host(str(tmp_path))
+    assert host.listdir("/sys/class/nvme", quiet=True) == []
+    assert host.gaps == []
+
+
+def test_a_link_is_known_by_the_last_part_of_its_target(tmp_path):
+    (tmp_path / "driver").symlink_to("../../drivers/nvidia")
+    host = Host(str(tmp_path))
+    assert host.readlink_name("/driver") == "nvidia"
+    assert host.readlink_name("/absent") is None
+
+
+def test_a_command_answers_in_the_c_locale():
+    result = Host().run([sys.executable, "-c", "import os; print(os.environ['LC_ALL'])"], 20)
+    assert (result.rc, result.stdout.strip(), result.error) == (0, "C", None)
+
+
+def test_a_command_that_is_not_there_is_an_error_and_not_an_exception():
+    assert Host().run(["/nonexistent/nvidia-smi"], 1).error == "not found"
+
+
+def test_a_command_that_hangs_is_given_up_with_all_that_it_started():
+    begin = time.time()
+    code = "import signal as s, subprocess; s.signal(s.SIGTERM, s.SIG_IGN); subprocess.call(['sleep', '60'])"
+    result = Host().run([sys.executable, "-c", code], 0.5)
+    assert result.error == "timed out after 0.5 s"
+    assert time.time() - begin < 10
+
+
+def test_output_that_is_no_text_does_not_stop_it():
+    result = Host().run([sys.executable, "-c", "import os; os.write(1, bytes([255, 254, 65]))"], 20)
+    assert result.stdout.endswith("A")
+
+
+def test_the_default_root_is_the_machine_itself():
+    assert os.path.samefile(Host().path("/proc"), "/proc")

@@ -11,7 +11,8 @@ PYTHON = "/opt/gpufleet/envs/pytorch/current/bin/python"
 
 def test_every_host_can_train_again_without_ansible(host):
     run = host.run(
-        f"{PYTHON} /opt/gpufleet/bin/training_check.py --device cpu --dataset digits --epochs 1 --minimum-accuracy 0.1"
+        f"{PYTHON} /opt/gpufleet/bin/training_check.py --device cpu --dataset digits --threads 1"
+        " --epochs 1 --minimum-accuracy 0.1"
     )
     assert run.rc == 0, run.stdout + run.stderr
 

@@ -5,7 +5,8 @@ import json
 testinfra_hosts = ["ansible://workstations"]
 
 BY_HAND = (
-    "/opt/gpufleet/envs/pytorch/current/bin/python /opt/gpufleet/bin/training_check.py --device cpu --dataset digits"
+    "/opt/gpufleet/envs/pytorch/current/bin/python /opt/gpufleet/bin/training_check.py"
+    " --device cpu --dataset digits --threads 1"
 )
 
 

@@ -152,17 +152,20 @@ def bootstrap_base(name: str, suite: str | None) -> str:
 def clean() -> None:
     """Remove what the demo and the tests made in the engine."""
     if answers():
-        for kind, list_words, remove_words in (
-            ("containers", ["ps", "--all", "--quiet"], ["rm", "--force", "--volumes"]),
-            ("volumes", ["volume", "ls", "--quiet"], ["volume", "rm"]),
-            ("images", ["images", "--quiet"], ["rmi", "--force"]),
+        for kind, listing, removal in (
+            ("containers", ["ps", "--all", "--quiet", f"--filter=label={LABEL}"], ["rm", "--force", "--volumes"]),
+            ("volumes", ["volume", "ls", "--quiet", f"--filter=label={LABEL}"], ["volume", "rm"]),
+            # By name: "bare" goes before the "base" that it was built from.
+            (
+                "images",
+                ["images", "--format={{.Repository}}:{{.Tag}}", "--filter=reference=gpufleet/*"],
+                ["rmi", "--force"],
+            ),
         ):
-            # Images come from a build, whose label is the repository's name; the rest carries ours.
-            chosen = ["--filter", "reference=gpufleet/*"] if kind == "images" else ["--filter", f"label={LABEL}"]
-            found = must("docker", *list_words, *chosen, what=f"the list of {kind}").split()
+            found = sorted(must("docker", *listing, what=f"the list of {kind}").split())
             if found:
-                say(f"removing {len(set(found))} {kind}")
-                must("docker", *remove_words, *sorted(set(found)), what=f"the removal of {kind}")
+                say(f"removing {len(found)} {kind}")
+                must("docker", *removal, *found, what=f"the removal of {kind}")
     stop_engine()
 
 

@@ -20,6 +20,20 @@ SWITCH_CLASS = "0680"
 MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem", "nouveau", "amdgpu")
 MIB = 1 << 20
 XML_LIMIT = 16 << 20
+VERSION_LIMIT = 4096
+QUOTE_LIMIT = 300
+# What nvidia-smi writes instead of a value, with or without brackets; of these, the second kind is said of a sick GPU.
+NO_VALUE = (
+    "n/a",
+    "not supported",
+    "not found",
+    "function not found",
+    "insufficient permissions",
+    "requested functionality has been deprecated",
+    "unknown error",
+    "err!",
+)
+SICK = ("gpu is lost", "gpu requires reset")
 
 
 def normal_address(text: str) -> str:
@@ -125,7 +139,9 @@ def parse_driver_version(text: str) -> Tuple[Optional[str], Optional[str]]:
     The open modules call themselves "NVIDIA UNIX Open Kernel Module"; the others do not say what they are.
     """
     match = re.search(
-        r"^NVRM version:.*?\b(Open )?Kernel Module\b.*?\s(\d{2,4}\.\d{1,4}(?:\.\d{1,4})?)\b", text, re.MULTILINE
+        r"^NVRM version:.*?\b(Open )?Kernel Module\b.*?\s(\d{2,4}\.\d{1,4}(?:\.\d{1,4})?)\b",
+        text[:VERSION_LIMIT],
+        re.MULTILINE,
     )
     if not match:
         return None, None
@@ -156,29 +172,51 @@ def kernel_side(host) -> Dict[str, Any]:
     }
 
 
-def parse_smi(xml: str) -> Tuple[Optional[Dict[str, Any]], List[str]]:
+def split_answer(answer: str) -> Tuple[str, str]:
+    """Return the XML in what nvidia-smi printed, and the words around it on one line.
+
+    It warns before the XML of a GPU that it cannot reach, and after it of a corrupted infoROM.
+    """
+    root = answer.find("<nvidia_smi_log")
+    if root < 0:
+        return "", " ".join(answer[:QUOTE_LIMIT].split())
+    starts = [answer.find(text, 0, root) for text in ("<?xml", "<!DOCTYPE")]
+    start = min([place for place in starts if place >= 0] + [root])
+    end = answer.rfind("</nvidia_smi_log>")
+    end = len(answer) if end < 0 else end + len("</nvidia_smi_log>")
+    around = answer[:start][-QUOTE_LIMIT:] + " " + answer[end:][:QUOTE_LIMIT]
+    return answer[start:end], " ".join(around.split())
+
+
+def parse_smi(answer: str) -> Tuple[Optional[Dict[str, Any]], List[str]]:
     """Return what C(nvidia-smi -q -x) says, and what was wrong with it.
 
     All schemas since driver 375 have the same skeleton; what was renamed is looked for under each name. A text
     that is cut off still gives the GPUs that are whole. A document that declares entities is refused.
     """
-    if "<nvidia_smi_log" not in xml[:4096]:
-        return None, ["nvidia-smi answered with something that is not its XML"]
-    if "<!ENTITY" in xml[:XML_LIMIT]:
+    xml, words = split_answer(answer[:XML_LIMIT].encode("utf-8", "replace").decode("utf-8"))
+    if not xml:
+        return None, ["nvidia-smi answered with something that is not its XML" + (words and ": " + words)]
+    if "<!ENTITY" in xml:
         return None, ["nvidia-smi's XML declares entities, which the real one never does"]
     parser = ElementTree.XMLPullParser(["end"])
     gaps, gpus, head = [], [], {}  # type: Tuple[List[str], List[Dict[str, Any]], Dict[str, str]]
+    if words:
+        gaps.append("nvidia-smi says: " + words)
     try:
-        parser.feed(xml[:XML_LIMIT])
+        parser.feed(xml)
         parser.close()
     except ElementTree.ParseError as error:
         gaps.append(f"nvidia-smi's XML is cut off or broken: {error}")
     try:
         for _event, element in parser.read_events():
             if element.tag == "gpu" and element.get("id"):
-                gpus.append(_gpu(element))
+                device, complaint = _gpu(element)
+                gpus.append(device)
+                if complaint:
+                    gaps.append("nvidia-smi says of the GPU at {}: {}".format(device["address"], complaint))
             elif element.tag in ("driver_version", "cuda_version", "attached_gpus"):
-                head[element.tag] = (element.text or "").strip()
+                head.setdefault(element.tag, (element.text or "").strip())
     except ElementTree.ParseError:
         pass  # the same complaint again, now at the end of the events that were whole
     attached = first_integer(head.get("attached_gpus"))
@@ -193,23 +231,26 @@ def parse_smi(xml: str) -> Tuple[Optional[Dict[str, Any]], List[str]]:
     return smi, gaps
 
 
-def _gpu(element) -> Dict[str, Any]:
+def _gpu(element) -> Tuple[Dict[str, Any], Optional[str]]:
+    """Return one GPU, and what nvidia-smi says in place of its values if the GPU is lost."""
+    complaints = []  # type: List[str]
+
     def text(*paths: str) -> Optional[str]:
         """Return the first of these fields that says anything."""
         for path in paths:
             value = (element.findtext(path) or "").strip()
-            if value and value.strip("[]").lower() not in (
-                "n/a",
-                "not supported",
-                "unknown error",
-                "requested functionality has been deprecated",
-            ):
+            words = value.strip("[]").strip()
+            if words.lower() in SICK:
+                complaints.append(words)
+            elif value and words.lower() not in NO_VALUE:
                 return value
         return None
 
     memory = first_integer(text("fb_memory_usage/total"))
     processes = element.find("processes")
-    return {
+    if processes is not None and (processes.text or "").strip():
+        processes = None  # N/A: unknown, and not none
+    device = {
         "address": normal_address(element.get("id")),
         "name": text("product_name"),
         "uuid": text("uuid"),
@@ -239,6 +280,7 @@ def _gpu(element) -> Dict[str, Any]:
         "row_remap_failure": tri_state(text("remapped_rows/remapped_row_failure")),
         "processes": None if processes is None else len(processes.findall("process_info")),
     }
+    return device, complaints[0] if complaints else None
 
 
 def disagreements(pci: List[Dict[str, Any]], kernel: Dict[str, Any], smi: Optional[Dict[str, Any]]) -> List[str]:
@@ -263,11 +305,16 @@ def collect(host, models: List[Dict[str, Any]], nvidia_smi: str = "nvidia-smi", 
     kernel = kernel_side(host)
     smi = None
     answer = host.run([nvidia_smi, "-q", "-x"], timeout)
-    if answer.error == "not found" and not kernel["driver_version"]:
-        pass  # no driver, no tool: nothing is missing
-    elif answer.error or answer.rc:
-        lines = (answer.stdout + answer.stderr).strip().splitlines()
-        host.gaps.append("{}: {}".format(nvidia_smi, answer.error or (lines[-1:] and lines[-1][:300]) or "failed"))
+    if answer.error:
+        if answer.error != "not found" or kernel["driver_version"]:  # no driver, no tool: nothing is missing
+            host.gaps.append(f"{nvidia_smi}: {answer.error}")
+    elif answer.rc:
+        # It may have described every GPU, and fail because it has to warn of one.
+        smi, gaps = parse_smi(answer.stdout)
+        lines = (answer.stderr if smi else answer.stdout + answer.stderr).strip().splitlines()
+        said = lines[-1][:QUOTE_LIMIT] if lines else f"ended with status {answer.rc}"
+        host.gaps.append(f"{nvidia_smi}: {said}")
+        host.gaps.extend(gaps if smi else [])
     else:
         smi, gaps = parse_smi(answer.stdout)
         host.gaps.extend(gaps)

@@ -3,12 +3,14 @@
 
 import os
 import random
+import time
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _gpu as gpu
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 
 EMULATION = os.path.join(os.path.dirname(__file__), "..", "..", "..", "emulation")
+FIXTURES = os.path.join(os.path.dirname(__file__), "..", "..", "fixtures", "gpu")
 MODELS = [
     {"vendor_id": "10de", "device_id": "1db6", "kind": "gpu", "key": "v100_pcie_32", "name": "Tesla V100 PCIe 32GB"},
     {"vendor_id": "10de", "device_id": "1af1", "kind": "nvswitch", "name": "NVSwitch"},
@@ -19,6 +21,19 @@ MODELS[0].update(architecture="volta", compute_capability="7.0")
 def smi_xml(name="v100"):
     with open(os.path.join(EMULATION, name, "bin", "nvidia-smi.xml"), encoding="utf-8") as file:
         return file.read()
+
+
+def fixture(name):
+    with open(os.path.join(FIXTURES, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def answers(path, text, status):
+    """Put an nvidia-smi at a path that prints a text and ends with a status."""
+    (path.parent / "answer").write_text(text)
+    path.write_text(f'#!/bin/sh\ncat "$(dirname "$0")/answer"\nexit {status}\n')
+    path.chmod(0o755)
+    return str(path)
 
 
 def card(root, address, **files):
@@ -149,16 +164,58 @@ def test_nvidia_smi_tells_of_an_a100():
     assert (first["row_remap_pending"], first["row_remap_failure"], first["mig_mode"]) == (False, False, False)
 
 
-def test_older_names_of_fields_are_understood():
-    xml = (
-        '<nvidia_smi_log><attached_gpus>1</attached_gpus><gpu id="00000000:07:00.0"><retired_pages>'
-        "<pending_retirement>Yes</pending_retirement></retired_pages><power_readings><power_draw>42.17 W</power_draw>"
-        "<power_limit>300.00 W</power_limit></power_readings></gpu></nvidia_smi_log>"
-    )
-    smi, gaps = gpu.parse_smi(xml)
+@pytest.mark.parametrize(
+    ("name", "driver", "cuda", "draw", "limit", "retired", "remapped", "processes"),
+    [
+        ("v8-driver-375.xml", "375.66", None, 42.17, 300.0, True, None, 1),
+        ("v12-driver-535.xml", "535.261.03", "12.2", 61.3, 400.0, None, True, 0),
+        ("v13-driver-580.xml", "580.178.04", "13.0", 71.5, 700.0, None, False, None),
+    ],
+)
+def test_every_schema_gives_the_same_facts(name, driver, cuda, draw, limit, retired, remapped, processes):
+    smi, gaps = gpu.parse_smi(fixture(name))
+    (device,) = smi["gpus"]
     assert gaps == []
-    assert smi["gpus"][0]["retired_pages_pending"] is True
-    assert (smi["gpus"][0]["power_draw_watts"], smi["gpus"][0]["power_limit_watts"]) == (42.17, 300.0)
+    assert (smi["driver_version"], smi["cuda_version"], smi["attached_gpus"]) == (driver, cuda, 1)
+    assert (device["power_draw_watts"], device["power_limit_watts"]) == (draw, limit)
+    assert (device["retired_pages_pending"], device["row_remap_pending"]) == (retired, remapped)
+    assert device["processes"] == processes
+
+
+def test_a_lost_gpu_is_named_and_its_complaint_is_no_value():
+    smi, gaps = gpu.parse_smi(fixture("v13-driver-580-lost.xml"))
+    healthy, lost = smi["gpus"]
+    assert gaps == ["nvidia-smi says of the GPU at 0000:a1:00.0: GPU is lost"]
+    assert healthy["uuid"] and healthy["memory_total_bytes"]
+    assert {name for name, value in lost.items() if value is not None} == {"address"}
+
+
+@pytest.mark.parametrize(
+    "words", ["N/A", "[N/A]", "[Unknown Error]", "Unknown Error", "ERR!", "[Not Supported]", "[GPU requires reset]", ""]
+)
+def test_what_stands_in_place_of_a_value_is_never_a_value(words):
+    fields = "uuid", "serial", "product_name", "compute_mode", "persistence_mode", "vbios_version", "processes"
+    body = "".join(f"<{field}>{words}</{field}>" for field in fields if words or field != "processes")
+    smi, _gaps = gpu.parse_smi('<nvidia_smi_log><gpu id="0000:07:00.0">' + body + "</gpu></nvidia_smi_log>")
+    assert {name for name, value in smi["gpus"][0].items() if value is not None} == {"address"}
+
+
+def test_a_warning_around_the_xml_is_quoted_and_costs_no_gpu():
+    before = "Unable to determine the device handle for GPU0000:A1:00.0: Unknown Error\n"
+    after = "\nWARNING: infoROM is corrupted at gpu 0000:3B:00.0\n"
+    smi, gaps = gpu.parse_smi(before + smi_xml() + after)
+    assert len(smi["gpus"]) == 2
+    assert gaps == ["nvidia-smi says: " + before.strip() + " " + after.strip()]
+
+
+@pytest.mark.parametrize(("status", "count"), [(14, 3), (0, 2)])
+def test_an_nvidia_smi_that_fails_after_its_answer_is_believed_and_quoted(tmp_path, status, count):
+    smi = answers(tmp_path / "nvidia-smi", smi_xml() + "WARNING: infoROM is corrupted at gpu 0000:3B:00.0\n", status)
+    fact = gpu.collect(Host(str(tmp_path)), MODELS, smi, 20)
+    assert len(fact["smi"]["gpus"]) == 2
+    assert len(fact["gaps"]) == count  # there is no sysfs below this root either
+    assert fact["gaps"][-1] == "nvidia-smi says: WARNING: infoROM is corrupted at gpu 0000:3B:00.0"
+    assert (smi + ": ended with status 14" in fact["gaps"]) == (status == 14)
 
 
 def test_a_text_that_is_cut_off_still_gives_the_gpus_that_are_whole():
@@ -223,6 +280,34 @@ def test_secure_boot_is_on_off_or_unknown(variable, on):
     assert gpu.parse_secure_boot(variable) is on
 
 
+def test_an_external_entity_is_never_fetched(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("<!ENTITY x 'leaked'>")
+    xml = f'<!DOCTYPE nvidia_smi_log SYSTEM "file://{secret}">'
+    smi, _gaps = gpu.parse_smi(xml + '<nvidia_smi_log><gpu id="1"><uuid>&x;</uuid></gpu></nvidia_smi_log>')
+    assert "leaked" not in str(smi)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NVRM version: " + "Kernel Module " * 70000,
+        "<nvidia_smi_log>" + "<gpu id='1'>" * 20000,
+        "<nvidia_smi_log>" + "<a>" * 100000 + "</a>" * 100000 + "</nvidia_smi_log>",
+        "<nvidia_smi_log>" * 50000,
+        "<nvidia_smi_log>\udc80</nvidia_smi_log>",
+        '<?xml version="1.0" encoding="nothing-known"?><nvidia_smi_log/>',
+    ],
+    ids=["driver", "gpus in gpus", "deep", "logs in logs", "surrogate", "encoding"],
+)
+def test_no_text_makes_the_parsers_slow(text):
+    begin = time.time()
+    gpu.parse_smi(text)
+    gpu.parse_driver_version(text)
+    gpu.parse_modules(text)
+    assert time.time() - begin < 5
+
+
 def test_no_bytes_make_the_parsers_raise():
     chance = random.Random(1)
     good = smi_xml("a100")
@@ -231,7 +316,7 @@ def test_no_bytes_make_the_parsers_raise():
         for _change in range(chance.randint(1, 20)):
             place = chance.randrange(len(text))
             text[place : place + chance.randint(0, 40)] = chance.choice(
-                ["", "<", "&", ">", "N/A", "\0", "\u20ac", "</gpu>", "<gpu>"]
+                ["", "<", "&", ">", "N/A", "\0", "\u20ac", "\udc80", "</gpu>", "<gpu>", "]]>", "<!--", "<!DOCTYPE "]
             )
         damaged = "".join(text)
         gpu.parse_smi(damaged)

@@ -58,6 +58,15 @@ def test_a_command_that_hangs_is_given_up_with_all_that_it_started():
     assert time.time() - begin < 10
 
 
+def test_a_child_that_no_kill_reaches_is_not_waited_for():
+    # It stands for nvidia-smi in a sleep that no signal ends: in its own session it outlives the kill, and holds on.
+    begin = time.time()
+    code = "import subprocess; subprocess.call(['sleep', '15'], start_new_session=True)"
+    result = Host().run([sys.executable, "-c", code], 0.5)
+    assert result.error == "timed out after 0.5 s"
+    assert time.time() - begin < 8
+
+
 def test_output_that_is_no_text_does_not_stop_it():
     result = Host().run([sys.executable, "-c", "import os; os.write(1, bytes([255, 254, 65]))"], 20)
     assert result.stdout.endswith("A")

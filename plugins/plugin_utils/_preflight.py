@@ -101,11 +101,12 @@ def _gpu_lost(facts, expectations) -> Iterator[str]:
     smi = (facts.get("gpu") or {}).get("smi")
     if not smi:
         return
-    answering = {gpu["address"] for gpu in _smi_gpus(facts)}
+    # A GPU that fell off the bus may still be listed, by its address alone.
+    answering = {gpu["address"] for gpu in _smi_gpus(facts) if gpu["uuid"]}
     for gpu in _gpus(facts):
         if gpu["kernel_driver"] == "nvidia" and gpu["address"] not in answering:
             yield (
-                f"the GPU at {gpu['address']} is on the bus but nvidia-smi does not show it: "
+                f"the GPU at {gpu['address']} is on the bus but does not answer nvidia-smi: "
                 "power the host off and on, then reseat the card"
             )
 

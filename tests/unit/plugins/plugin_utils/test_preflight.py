@@ -20,6 +20,7 @@ GPU = {
 }
 ANSWER = {
     "address": "0000:3b:00.0",
+    "uuid": "GPU-1",
     "row_remap_pending": None,
     "row_remap_failure": None,
     "retired_pages_pending": False,
@@ -69,6 +70,7 @@ def test_a_healthy_host_has_no_findings():
         (("gpu", "pci", 0, "architecture"), None, "gpu.unknown", "10de:1db6"),
         (("gpu", "pci"), [GPU, {**GPU, "address": "0000:3c:00.0"}], "gpu.expected", "1 x v100 expected, 2 found"),
         (("gpu", "smi", "gpus"), [], "gpu.lost", "0000:3b:00.0"),
+        (("gpu", "smi", "gpus", 0, "uuid"), None, "gpu.lost", "0000:3b:00.0"),
         (("gpu", "pci", 0, "kernel_driver"), "nouveau", "gpu.nouveau", "0000:3b:00.0"),
         (("gpu", "smi", "gpus", 0, "row_remap_pending"), True, "gpu.remap_pending", "reset"),
         (("gpu", "smi", "gpus", 0, "row_remap_failure"), True, "gpu.remap_failure", "replaced"),

@@ -34,11 +34,12 @@ def platform(glibc: str) -> str:
     return "x86_64-manylinux_{}_{}".format(*fitting[0])
 
 
-def command(uv: str, target: Target, find_links: str, asked: str, constraints: str) -> List[str]:
+def command(uv: str, wanted: Wanted, target: Target, asked: str, constraints: str) -> List[str]:
     """Return the command that resolves what is asked for in one file under the constraints in another."""
     argv = [uv, "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--no-header", "--no-annotate"]
     argv += ["--only-binary", ":all:", "--python-version", target.python, "--python-platform", platform(target.glibc)]
-    argv += ["--find-links", find_links] if find_links else []
+    argv += [] if wanted.use_index else ["--no-index"]
+    argv += ["--find-links", wanted.find_links] if wanted.find_links else []
     return [*argv, "--constraints", constraints, asked]
 
 
@@ -53,7 +54,7 @@ def resolve(host, wanted: Wanted, target: Target, constraints: Sequence[str] = (
         for path, lines in ((asked, wanted.packages), (bounds, constraints)):
             with open(path, "w", encoding="utf-8") as file:
                 file.write("".join(line + "\n" for line in lines))
-        argv = command(uv, target, wanted.find_links or "", asked, bounds)
+        argv = command(uv, wanted, target, asked, bounds)
         result = host.run(argv, timeout=wanted.timeout, env=environment_of_uv(wanted, scratch))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

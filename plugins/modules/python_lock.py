@@ -57,6 +57,10 @@ options:
     type: list
     elements: str
     default: []
+  use_index:
+    description: Whether indexes are asked at all. With V(false) everything comes from O(find_links).
+    type: bool
+    default: true
   find_links:
     description: Folder with wheels.
     type: path
@@ -118,6 +122,7 @@ def main() -> None:
             "glibc": {"type": "str", "required": True},
             "index_url": {"type": "str", "default": "", "no_log": True},
             "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
+            "use_index": {"type": "bool", "default": True},
             "find_links": {"type": "path"},
             "uv": {"type": "str", "default": "uv"},
             "cache_dir": {"type": "path", "default": "~/.cache/uv"},

@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._resolver imp
     possible,
     resolve,
 )
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import number
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import fits, number
 
 
 def planned(host: dict[str, Any], wishes: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -226,17 +226,18 @@ def _share(
     return {"hosts": sorted(members), "set": shared, "cost": cost}
 
 
-# What a group shares, the most important first, and where its version stands in a plan.
+# What a group shares of the components that all of it wants, the most important first, and where that stands in a plan.
 SHARED = {
-    "pytorch_version": ("pytorch", "version"),
-    "pytorch_variant": ("pytorch", "variant"),
-    "python_version": ("python", "version"),
-    "tensorflow_version": ("tensorflow", "version"),
-    "cuda_version": ("cuda", "toolkit"),
-    "driver_branch": ("driver", "branch"),
-    "spark_version": ("spark", "version"),
-    "hadoop_version": ("hadoop_client", "version"),
+    "pytorch_version": ("pytorch", "pytorch", "version"),
+    "pytorch_variant": ("pytorch", "pytorch", "variant"),
+    "python_version": ("pytorch", "python", "version"),
+    "tensorflow_version": ("tensorflow", "tensorflow", "version"),
+    "cuda_version": ("cuda", "cuda", "toolkit"),
+    "driver_branch": ("nvidia_driver", "driver", "branch"),
+    "spark_version": ("spark", "spark", "version"),
+    "hadoop_version": ("hadoop_client", "hadoop_client", "version"),
 }
+GPU_ONLY = ("cuda_version", "driver_branch")
 PARTS = {
     "driver": "driver",
     "cuda": "CUDA",
@@ -259,12 +260,14 @@ def _search(
     if not names:
         return shared
     name, rest = names[0], names[1:]
-    part, key = SHARED[name]
+    component, part, key = SHARED[name]
     with_it = [plan[part][key] for plan in plans if plan[part][key]]
-    if len(with_it) < len(plans) and not (part in ("driver", "cuda") and with_it):
-        return _search(classes, plans, data, rest, shared)  # not every host can have it: each goes its own way
-    for value in _values(name, with_it, data):
+    if not with_it or not all(component in plan["wanted"] for plan in plans):
+        return _search(classes, plans, data, rest, shared)  # each host goes its own way
+    for value in _values(name, with_it, [host for host, _wishes in classes], data):
         tried = {**shared, name: value}
+        if not all(_agrees(name, value, host, wishes) for host, wishes in classes):
+            continue
         if all(possible(host, {**wishes, **_pins(host, tried)}, data) for host, wishes in classes):
             found = _search(classes, plans, data, rest, tried)
             if found is not None:
@@ -274,17 +277,28 @@ def _search(
 
 def _pins(host: dict[str, Any], shared: dict[str, str]) -> dict[str, str]:
     """Return the shared set as wishes of one host: one without a GPU takes no part in driver and CUDA."""
-    return {name: value for name, value in shared.items() if host["gpus"] or SHARED[name][0] not in ("driver", "cuda")}
+    return {name: value for name, value in shared.items() if host["gpus"] or name not in GPU_ONLY}
 
 
-def _values(name: str, planned_now: list[str], data: dict[str, Any]) -> list[str]:
+def _agrees(name: str, value: str, host: dict[str, Any], wishes: dict[str, Any]) -> bool:
+    """Return whether a value is also what the host's own wish allows."""
+    wish = str(wishes.get(name, ""))
+    if name == "pytorch_variant":
+        return wish in ("", value)
+    if name == "python_version" and wish in ("auto", "distribution"):
+        return wish == "auto" or value == host["python"]
+    return fits(value, wish)
+
+
+def _values(name: str, planned_now: list[str], hosts: list[dict[str, Any]], data: dict[str, Any]) -> list[str]:
     """Return the values to try, the preferred first: nothing newer than what the host that can do least would get."""
     if name == "pytorch_variant":
         known = list(dict.fromkeys([*planned_now, *data["pytorch"]["driver_floors"]]))
         return sorted(known, key=lambda variant: -planned_now.count(variant))
     if name == "python_version":
         known = list(dict.fromkeys([*planned_now, *data["python"]["managed"]]))
-        return sorted(known, key=lambda version: -planned_now.count(version))
+        own = [host["python"] for host in hosts]
+        return sorted(known, key=lambda version: (-own.count(version), -planned_now.count(version)))
     rows, key = {
         "pytorch_version": (data["pytorch"]["releases"], "version"),
         "tensorflow_version": (data["tensorflow"]["releases"], "version"),

@@ -85,11 +85,11 @@ ansible_facts:
         slots:
           description:
             - Slots for DIMMs, used or empty, as the table lists them one by one.
-            - A slot with persistent memory is in RV(ansible_facts.memory.other_modules). Null where there is no table.
+            - A slot with persistent memory is in RV(ansible_facts.memory.other_modules). Null where none is listed.
           type: int
           sample: 12
-        slots_used: {description: Slots with a DIMM in them. Null where there is no table., type: int, sample: 8}
-        slots_empty: {description: Slots without a module. Null where there is no table., type: int, sample: 4}
+        slots_used: {description: Slots with a DIMM in them. Null where none is listed., type: int, sample: 8}
+        slots_empty: {description: Slots without a module. Null where none is listed., type: int, sample: 4}
         max_capacity_bytes: {description: The most that the board takes in bytes., type: int, sample: 824633720832}
         installed_bytes:
           description: Sum of the DIMMs in bytes. Null where there is no DIMM, or one of unknown size.
@@ -101,7 +101,7 @@ ansible_facts:
           sample: 274609471488
         missing_bytes:
           description:
-            - What the DIMMs have and the kernel was not given, in bytes, where this is at least half of the smallest DIMM.
+            - What the DIMMs have and the kernel was not given, in bytes, if it is at least half of the smallest DIMM.
               So it is when the firmware dropped a DIMM at boot, when it mirrors or spares memory, or with C(mem=).
             - V(0) where the difference is less, which the firmware keeps. Null where one side is unknown.
           type: int

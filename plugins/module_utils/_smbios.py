@@ -139,7 +139,7 @@ def parse_entry_point(data: bytes) -> EntryPoint:
         version = None
     if not data.startswith(b"_DMI_"):
         return EntryPoint(problem="no SMBIOS entry point")
-    if len(data) < 15 or not _sums_up(data, 15, 15):
+    if not _sums_up(data, 15, 15):
         return EntryPoint(problem="the checksum of _DMI_ is wrong")
     if version is None:
         version = f"{data[14] >> 4}.{data[14] & 0x0F}"

@@ -78,6 +78,30 @@ def test_a_number_that_the_kernel_let_run_below_nought_is_unknown(machine):
     assert collect(machine)["committed_bytes"] is None
 
 
+def test_each_figure_of_the_kernel_s_has_its_own_name(machine):
+    fields = {
+        "MemTotal": "total_bytes",
+        "MemFree": "free_bytes",
+        "MemAvailable": "available_bytes",
+        "Buffers": "buffers_bytes",
+        "Cached": "cached_bytes",
+        "Shmem": "shared_bytes",
+        "Slab": "slab_bytes",
+        "SUnreclaim": "slab_unreclaimable_bytes",
+        "PageTables": "page_tables_bytes",
+        "Unevictable": "unevictable_bytes",
+        "Committed_AS": "committed_bytes",
+        "CommitLimit": "commit_limit_bytes",
+        "HardwareCorrupted": "hardware_corrupted_bytes",
+        "SwapTotal": "swap_total_bytes",
+        "SwapFree": "swap_free_bytes",
+    }
+    numbers = {field: number for number, field in enumerate(fields, 1)}
+    write(machine, "/proc/meminfo", "".join(f"{field}: {number} kB\n" for field, number in numbers.items()))
+    fact = collect(machine)
+    assert {field: fact[key] // 1024 for field, key in fields.items()} == numbers
+
+
 def zones(*pages):
     lines = ["Node 0, zone   Normal", "  per-node stats", "      nr_inactive_anon 12", "  pages free     1"]
     for present, managed in pages:
@@ -230,7 +254,7 @@ def test_cpus_are_counted(text, expected):
     assert memory.parse_cpulist(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "1\n2", "\u00b2", "9" * 19])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "1\n2", "\u00b2", "\u0663", "9" * 19])
 def test_what_is_no_count_is_unknown(text):
     assert memory.parse_number(text) is None
 
@@ -259,6 +283,11 @@ def test_huge_pages_of_each_size_are_counted_the_smallest_first(machine):
     assert [pool["size_bytes"] for pool in pages["sizes"]] == [2 * MIB, GIB]
     assert pages["sizes"][0] == {"size_bytes": 2 * MIB, "total": 512, "free": 0, "reserved": 0, "surplus": 0}
     assert pages["sizes"][1]["free"] is None
+
+
+def test_without_transparent_huge_pages_nothing_is_said_of_them(machine):
+    write(machine, "/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [sometimes]\n")
+    assert collect(machine)["huge_pages"]["transparent"] is None
 
 
 def test_error_counters_are_read_of_controllers_and_of_what_is_below_them(tmp_path):

@@ -205,6 +205,7 @@ def test_how_a_module_is_buffered_stands_in_the_detail(detail, expected):
     [
         ({"kind": 0x08, "technology": 2}, "ROM"),
         ({"kind": 0x09, "technology": 2}, "flash"),
+        ({"kind": 0x0B, "technology": 2}, "flash"),
         ({"kind": 0x09, "length": LENGTHS["2.1"]}, "flash"),
         ({"kind": 0x1F, "length": LENGTHS["2.8"]}, "persistent memory"),
         ({"technology": 4}, "NVDIMM-N"),
@@ -231,7 +232,8 @@ def test_flash_and_persistent_memory_are_no_dimms_and_no_slots_for_them(fields, 
         {"technology": 2},
         {"technology": 0},
         {"detail": 0x3080},
-        {"detail": 0xFFFF},
+        {"detail": 0x3080, "technology": 8},
+        {"detail": 0xFFFF, "technology": 2},
     ],
 )
 def test_dram_is_a_dimm_whatever_bits_its_detail_has(fields):
@@ -242,6 +244,14 @@ def test_modules_of_another_array_are_no_main_memory_wherever_the_array_stands()
     fact = read(array(1) + dimm(of=2) + dimm(of=1) + array(2, use=FLASH) + dimm(of=2, size=0))
     assert (len(fact["dimms"]), fact["slots"]) == (1, 1)
     assert [other["kind"] for other in fact["other_modules"]] == ["flash"]
+
+
+@pytest.mark.parametrize(
+    ("use", "kind"), [(1, "other"), (2, "unknown"), (4, "video"), (5, "flash"), (6, "non-volatile"), (7, "cache")]
+)
+def test_only_an_array_for_system_memory_has_dimms(use, kind):
+    fact = read(array(use=use) + dimm())
+    assert (fact["dimms"], fact["slots"], fact["other_modules"][0]["kind"]) == ([], None, kind)
 
 
 def test_a_dimm_of_an_array_that_is_not_there_is_still_a_dimm():
@@ -380,6 +390,7 @@ def test_what_an_array_claims_and_what_is_listed_may_differ():
         ),
         (b"\xff" * 4096, ["cut off at byte 4096, in structure 1", "no memory device is described there"]),
         (b"\x11\x1b\x01\x00", ["broken at byte 0 of 4, after 0 structures", "no memory device is described there"]),
+        (dimm()[:0x63], ["broken at byte 0 of 99, after 0 structures", "no memory device is described there"]),
         (dimm()[:20], ["broken at byte 0 of 20, after 0 structures", "no memory device is described there"]),
         (array()[:-1], ["cut off at byte 16, in structure 1", "no memory device is described there"]),
         (array() + b"\0" * 9, ["no memory device is described there"]),

@@ -20,6 +20,7 @@ ARRAY_LIMIT_BYTES = 1024 * TIB
 SPEED_LIMIT_MTS = 100000
 VOLTAGE_LIMIT_MILLIVOLTS = 10000
 MODULES_LIMIT = 1024
+STRING_LIMIT = 256
 
 MEMORY_ARRAY, MEMORY_DEVICE, END_OF_TABLE = 16, 17, 127
 LOCATIONS = {
@@ -118,7 +119,7 @@ class Structure(NamedTuple):
         index = self.number(offset, 1)
         if not index or index > len(self.strings):
             return None
-        decoded = self.strings[index - 1].decode("utf-8", "ignore")  # some pad with 0xFF
+        decoded = self.strings[index - 1][:STRING_LIMIT].decode("utf-8", "ignore")  # some pad with 0xFF
         text = "".join(character for character in decoded if character.isprintable()).strip()
         return None if NOTHING.fullmatch(text) else text
 

@@ -339,6 +339,11 @@ def test_bytes_that_are_no_text_are_left_out():
     assert only_dimm(strings=("A", "B", "Mic\x7f\xffron\xff", "S", "P"))["manufacturer"] == "Micron"
 
 
+def test_a_string_without_end_is_cut():
+    module = only_dimm(strings=("A", "B", "C" * 10**6, "0" * 10**6, "D\u00e9"))
+    assert (module["manufacturer"], module["serial"], module["part_number"]) == ("C" * 256, None, "D")
+
+
 def test_a_string_that_is_not_there_is_unknown():
     module = only_dimm(strings=("A", "B"))
     assert (module["slot"], module["bank"], module["part_number"]) == ("A", "B", None)

@@ -35,8 +35,10 @@ lint: venv
 	antsibull-changelog lint
 	ansible-lint
 
+# Then once more what runs on targets, with each of the Pythons 3.6, 3.8, 3.11 and 3.13 that this machine has.
 unit: venv
 	pytest tests/unit
+	@$(PYTHON) tests/workbench/pythons.py .cache/pythons
 
 molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian12 debian13

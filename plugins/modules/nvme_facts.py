@@ -156,7 +156,7 @@ ansible_facts:
                       type: str
                       sample: lvm
                     label:
-                      description: Name that device-mapper or md knows it by. Null for disks and partitions.
+                      description: Name that device-mapper knows it by. Null for what is not its own.
                       type: str
                       sample: vg0-scratch
                     parents:

@@ -46,6 +46,7 @@ COLDEST, HOTTEST = -60, 200  # degrees Celsius that a drive can believably tell
 SENSORS_OFFSET, SENSORS = 200, 8
 SENSOR_NAMES = tuple(f"temperature_sensor_{number}" for number in range(1, SENSORS + 1))
 JSON_LIMIT = 1 << 20
+QUOTE_LIMIT = 200
 COUNT_LIMIT = (1 << 53) - 1  # what every reader of JSON holds exactly
 DATA_UNIT_LIMIT = (1 << 63) // DATA_UNIT - 1
 HOURS_LIMIT = 10**6  # 114 years
@@ -520,6 +521,12 @@ def is_local(transport: Optional[str], address: Optional[str]) -> Optional[bool]
     return {"pcie": True, **dict.fromkeys(FABRICS, False)}.get(transport)
 
 
+def _failure(result) -> str:
+    """Say in a few words how a tool failed that ran to its end."""
+    said = result.stderr.strip().split("\n")[-1].strip()[:QUOTE_LIMIT]
+    return f"status {result.rc}, {said or 'and nothing of use'}"
+
+
 def _is_asked(host, tool: str) -> bool:
     """Say whether a tool is to be run: below another root its bare name would lead to this machine's."""
     return bool(tool) and (host.root == "/" or "/" in tool)
@@ -551,7 +558,7 @@ def read_health(host, drive: Dict[str, Any], nvme: str, smartctl: str, timeout: 
         health = parse(result.stdout)
         if health is not None:
             return health
-        reasons.append(f"{tool}: {result.error or 'none in its answer, status ' + str(result.rc)}")
+        reasons.append(f"{tool}: {result.error or _failure(result)}")
     host.gaps.append(f"{name}: the health log could not be read: {'; '.join(reasons)}")
     return None
 
@@ -568,8 +575,7 @@ def list_controllers(host, usage: Usage, nvme: str, timeout: float) -> List[Dict
     result = host.run([nvme, "list", "-o", "json"], timeout)
     listed = parse_nvme_list(result.stdout)
     if not listed:
-        reason = result.error or f"no drives in its answer, status {result.rc}"
-        host.gaps.append(f"{CLASS}: not there, though /dev has drives; {nvme}: {reason}")
+        host.gaps.append(f"{CLASS}: not there, though /dev has drives; {nvme}: {result.error or _failure(result)}")
     controllers = []
     for name in _in_order(list(listed)):
         said = listed[name]

@@ -144,7 +144,7 @@ def test_a_page_that_is_no_health_log_is_none(page):
     [
         "nvme-1.8-floats.smart-log.json",
         "nvme-1.16-human.smart-log.json",
-        "nvme-2.0-strings.smart-log.json",
+        "nvme-2.3-strings.smart-log.json",
         "nvme-2.9-capitals.smart-log.json",
     ],
 )
@@ -236,7 +236,7 @@ def test_a_text_without_a_health_log_is_none_and_takes_no_time(parse, text):
 
 
 def test_a_complaint_before_the_json_does_not_hide_it():
-    text = "NVMe status: something\n" + fixture("nvme-2.0-strings.smart-log.json") + "\nbye"
+    text = "NVMe status: something\n" + fixture("nvme-2.3-strings.smart-log.json") + "\nbye"
     assert nvme.parse_nvme_smart_log(text)["power_on_hours"] == 21034
 
 
@@ -249,7 +249,7 @@ def test_nvme_list_gives_sizes_that_32_bits_do_not_hold_and_never_a_cut_one():
     ]
 
 
-@pytest.mark.parametrize("name", ["nvme-1.16-subsystems.list.json", "nvme-2.11-hosts.list.json"])
+@pytest.mark.parametrize("name", ["nvme-1.16-subsystems.list.json", "nvme-2.3-hosts.list.json"])
 def test_nvme_list_is_understood_however_deep_its_controllers_lie(name):
     drive = nvme.parse_nvme_list(fixture(name))["nvme0"]
     assert (drive["model"], drive["transport"], drive["address"]) == ("EXAMPLE DRIVE 3840", "pcie", "0000:5e:00.0")
@@ -258,7 +258,7 @@ def test_nvme_list_is_understood_however_deep_its_controllers_lie(name):
 
 
 def test_nvme_list_gives_a_drive_on_a_network_the_namespaces_of_its_subsystem():
-    drive = nvme.parse_nvme_list(fixture("nvme-2.11-hosts.list.json"))["nvme1"]
+    drive = nvme.parse_nvme_list(fixture("nvme-2.3-hosts.list.json"))["nvme1"]
     assert (drive["transport"], drive["namespaces"][0]["size_bytes"]) == ("tcp", 1 << 30)
 
 
@@ -499,7 +499,7 @@ def test_the_stand_in_has_the_drive_that_it_was_given():
 
 def test_a_drive_on_a_network_is_told_apart_and_not_asked_for_its_health(tmp_path):
     (tmp_path / "bin").mkdir()
-    command = tool(tmp_path / "bin", "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    command = tool(tmp_path / "bin", "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     host = tree(
         tmp_path,
         {
@@ -544,11 +544,19 @@ def test_where_nvme_gives_nothing_smartctl_is_asked_whatever_its_status(tmp_path
 def test_where_nothing_has_it_the_gap_says_what_each_said(tmp_path):
     host = one_drive(tmp_path)
     failing = tool(tmp_path / "bin", "nvme", "", 1)
+    complaining = tmp_path / "bin" / "smartctl"
+    complaining.write_text("#!/bin/sh\necho first >&2; echo open: Permission denied >&2; exit 2\n")
+    complaining.chmod(0o755)
+    assert controllers(host, nvme=failing, smartctl=str(complaining))["nvme0"]["health"] is None
+    (gap,) = host.gaps
+    assert f"{failing}: status 1, and nothing of use; {complaining}: status 2, open: Permission denied" in gap
+
+
+def test_a_tool_that_is_not_there_is_named_in_the_gap(tmp_path):
+    host = one_drive(tmp_path)
     absent = str(tmp_path / "bin" / "smartctl")
-    assert controllers(host, nvme=failing, smartctl=absent)["nvme0"]["health"] is None
-    assert host.gaps == [
-        f"nvme0: the health log could not be read: {failing}: none in its answer, status 1; {absent}: not found"
-    ]
+    assert controllers(host, nvme="", smartctl=absent)["nvme0"]["health"] is None
+    assert host.gaps == [f"nvme0: the health log could not be read: {absent}: not found"]
 
 
 def test_a_tool_that_hangs_is_given_up(tmp_path):
@@ -565,7 +573,7 @@ def test_a_tool_that_hangs_is_given_up(tmp_path):
 @pytest.mark.parametrize("state", ["dead", "resetting", "connecting", "deleting"])
 def test_a_drive_that_is_not_live_is_not_asked(tmp_path, state):
     host = one_drive(tmp_path, state=state)
-    command = tool(tmp_path / "bin", "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    command = tool(tmp_path / "bin", "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     assert controllers(host, nvme=command)["nvme0"]["health"] is None
     assert host.gaps == [f"nvme0: it is {state}, so it was not asked for its health"]
     assert not (tmp_path / "bin" / "calls").exists()
@@ -573,7 +581,7 @@ def test_a_drive_that_is_not_live_is_not_asked(tmp_path, state):
 
 def test_a_bare_name_is_never_run_for_another_machine(tmp_path, monkeypatch):
     host = one_drive(tmp_path)
-    tool(tmp_path / "bin", "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    tool(tmp_path / "bin", "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     assert controllers(host, nvme="nvme", smartctl="")["nvme0"]["health"] is None
     assert not (tmp_path / "bin" / "calls").exists()
@@ -587,26 +595,26 @@ def ask_this_machine(answer, nvme_command, smartctl="", state="live"):
 
 
 def test_where_the_drive_itself_answers_no_command_is_run(tmp_path):
-    command = tool(tmp_path, "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    command = tool(tmp_path, "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     assert ask_this_machine((log(), None), command) == (HEALTHY, [])
     assert not (tmp_path / "calls").exists()
 
 
 def test_an_empty_log_is_a_gap_and_no_health(tmp_path):
-    command = tool(tmp_path, "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    command = tool(tmp_path, "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     assert ask_this_machine((b"\0" * 512, None), command) == (None, ["nvme0: the drive's health log is empty"])
     assert not (tmp_path / "calls").exists()
 
 
 def test_a_drive_that_did_not_answer_is_not_asked_a_second_time(tmp_path):
-    command = tool(tmp_path, "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    command = tool(tmp_path, "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     health, gaps = ask_this_machine((None, "timed out after 5 s"), command)
     assert (health, gaps) == (None, ["nvme0: the health log could not be read: timed out after 5 s"])
     assert not (tmp_path / "calls").exists()
 
 
 def test_what_the_ioctl_was_refused_the_tool_may_have(tmp_path):
-    command = tool(tmp_path, "nvme", fixture("nvme-2.0-strings.smart-log.json"))
+    command = tool(tmp_path, "nvme", fixture("nvme-2.3-strings.smart-log.json"))
     health, gaps = ask_this_machine((None, "Permission denied"), command)
     assert (health, gaps) == ({**HEALTHY, "source": "nvme"}, [])
 

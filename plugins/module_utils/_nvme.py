@@ -8,13 +8,14 @@ The parsers are pure, and no input makes them raise. What a drive does not say, 
 """
 
 import array
+import itertools
 import json
 import os
 import re
 import struct
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.gpufleet.workstation.plugins.module_utils._gpu import (
+from ansible_collections.gpufleet.workstation.plugins.module_utils._pci import (
     normal_address,
     read_link,
     read_numa_node,
@@ -46,6 +47,7 @@ COLDEST, HOTTEST = -60, 200  # degrees Celsius that a drive can believably tell
 SENSORS_OFFSET, SENSORS = 200, 8
 SENSOR_NAMES = tuple(f"temperature_sensor_{number}" for number in range(1, SENSORS + 1))
 JSON_LIMIT = 1 << 20
+LIST_LIMIT = 512  # of entries in one list that is believed
 QUOTE_LIMIT = 200
 COUNT_LIMIT = (1 << 53) - 1  # what every reader of JSON holds exactly
 DATA_UNIT_LIMIT = (1 << 63) // DATA_UNIT - 1
@@ -90,7 +92,7 @@ def parse_health(log: bytes) -> Optional[Dict[str, Any]]:
     warning, kelvin = struct.unpack_from("<BH", log)
     sensors = struct.unpack_from(f"<{SENSORS}H", log, SENSORS_OFFSET)
     numbers = {field.name: int.from_bytes(log[field.offset : field.offset + field.size], "little") for field in FIELDS}
-    return _health("ioctl", warning, kelvin - ZERO_CELSIUS, [kelvin - ZERO_CELSIUS for kelvin in sensors], numbers)
+    return _health("ioctl", warning, kelvin - ZERO_CELSIUS, [value - ZERO_CELSIUS for value in sensors], numbers)
 
 
 def parse_nvme_smart_log(text: str) -> Optional[Dict[str, Any]]:
@@ -163,7 +165,7 @@ def parse_nvme_list(text: str) -> Dict[str, Dict[str, Any]]:
     last lists hosts around those. Where the kernel's multipath is at work, a subsystem has the namespaces.
     """
     drives: Dict[str, Dict[str, Any]] = {}
-    for item, subsystem in _listed(_load(text), {}, 0):
+    for item, subsystem in itertools.islice(_listed(_load(text), {}, 0), LIST_LIMIT):
         name = _word(item.get("controller")) or _word(item.get("devicepath")) or ""
         match = re.match(r"(?:/dev/)?(nvme\d{1,6})(n\d{1,6})?$", name)
         if not match:
@@ -189,10 +191,15 @@ def parse_nvme_list(text: str) -> Dict[str, Dict[str, Any]]:
             path = _word(space.get("devicepath")) or _word(space.get("namespace")) or ""
             found = re.match(r"(?:/dev/)?(nvme\d{1,6})(?:c\d{1,6})?(n\d{1,6})$", path)
             if found:
-                nsid = _number(space.get("nsid")) or _number(space.get("namespace"))
+                nsid = _number(space.get("nsid")) or _number(space.get("namespace")) or 0
                 size, block = _listed_size(space)
                 drive["namespaces"].append(
-                    {"name": found.group(1) + found.group(2), "nsid": nsid, "size_bytes": size, "lba_bytes": block}
+                    {
+                        "name": found.group(1) + found.group(2),
+                        "nsid": nsid if 0 < nsid < ALL_NAMESPACES else None,
+                        "size_bytes": size,
+                        "lba_bytes": block,
+                    }
                 )
     return drives
 
@@ -241,7 +248,7 @@ def _lower(value: Any) -> Dict[str, Any]:
 
 
 def _dicts(value: Any) -> List[Dict[str, Any]]:
-    return [_lower(entry) for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    return [_lower(entry) for entry in value[:LIST_LIMIT] if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _word(value: Any) -> Optional[str]:

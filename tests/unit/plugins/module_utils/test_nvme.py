@@ -257,6 +257,19 @@ def test_nvme_list_is_understood_however_deep_its_controllers_lie(name):
     assert drive["namespaces"] == [{"name": "nvme0n1", "nsid": 1, "size_bytes": 3840755982336, "lba_bytes": 4096}]
 
 
+def test_a_list_of_ten_thousand_drives_with_ten_thousand_namespaces_takes_no_time():
+    devices = [
+        {
+            "Controllers": [{"Controller": f"nvme{number}"} for number in range(10000)],
+            "Namespaces": [{"NameSpace": f"nvme0n{number}", "NSID": number} for number in range(10000)],
+        }
+    ]
+    text = json.dumps({"Devices": devices})
+    begin = time.time()
+    assert len(nvme.parse_nvme_list(text)) > 100
+    assert time.time() - begin < 5
+
+
 def test_nvme_list_gives_a_drive_on_a_network_the_namespaces_of_its_subsystem():
     drive = nvme.parse_nvme_list(fixture("nvme-2.3-hosts.list.json"))["nvme1"]
     assert (drive["transport"], drive["namespaces"][0]["size_bytes"]) == ("tcp", 1 << 30)
@@ -681,6 +694,7 @@ def test_no_change_to_what_a_tool_says_makes_a_traceback_or_an_absurd_number():
             assert believable(nvme.parse_smartctl(text))
             for drive in nvme.parse_nvme_list(text).values():
                 assert all(0 < (space["size_bytes"] or 1) < 1 << 63 for space in drive["namespaces"])
+                assert all(0 < (space["nsid"] or 1) < 1 << 32 for space in drive["namespaces"])
 
 
 def test_no_change_to_what_the_kernel_says_makes_a_traceback():

@@ -134,7 +134,7 @@ def test_a_warning_of_all_bits_is_no_warning():
     assert set(nvme.parse_health(log(warning=0xFF))["critical_warning"].values()) == {None}
 
 
-@pytest.mark.parametrize("page", [b"", b"\0" * 512, b"\xff" * 512, b"\1" * 511])
+@pytest.mark.parametrize("page", [b"", b"\0" * 512, b"\0" * 512 + b"\1", b"\xff" * 512, b"\1" * 511])
 def test_a_page_that_is_no_health_log_is_none(page):
     assert nvme.parse_health(page) is None
 
@@ -226,7 +226,7 @@ def test_a_counter_is_read_however_a_tool_writes_it(written, hours):
         '{"nvme_smart_health_information_log": []}',
         '{"a":' * 100000,
         '{"power_on_hours": ' + "9" * 900000 + "}",
-        " " * (2 << 20),
+        '{"power_on_hours": 3}' + " " * (2 << 20),
     ],
 )
 def test_a_text_without_a_health_log_is_none_and_takes_no_time(parse, text):
@@ -324,6 +324,7 @@ def test_drives_in_the_machine_are_told_apart_from_fabrics(transport, address, l
             "36 35 259:1 / / rw,relatime shared:1 master:2 - ext4 /dev/root ro,errors=remount-ro",
             ("259:1", "/dev/root", "/", "ext4", True),
         ),
+        ("36 35 0:5 / /x\\777\\40 rw - tmpfs tmpfs rw", ("0:5", "tmpfs", "/x\\777\\40", "tmpfs", False)),
         ("36 35 0:5 / /x rw - tmpfs tmpfs", ("0:5", "tmpfs", "/x", "tmpfs", False)),
         ("36 35 0:5 / /x\u2028y rw - tmpfs tmpfs rw", ("0:5", "tmpfs", "/x\u2028y", "tmpfs", False)),
         ("36 35 259:1 / /a rw ext4 /dev/sda1 rw", None),
@@ -432,7 +433,7 @@ def test_a_swap_file_is_on_the_mount_that_hides_the_others(tmp_path):
             {
                 **LAYERS,
                 "proc/self/mountinfo": "1 0 259:1 / /home rw - ext4 /dev/nvme0n1p1 rw\n"
-                "2 0 0:9 / /home rw - tmpfs tmpfs rw\n3 0 259:1 / /hom rw - ext4 /dev/nvme0n1p1 rw",
+                "2 0 0:9 / /home rw - tmpfs tmpfs rw\n3 0 259:1 / /home/sw rw - ext4 /dev/nvme0n1p1 rw",
             },
         )
     )
@@ -462,6 +463,19 @@ def test_a_filesystem_without_a_device_number_is_found_by_the_name_of_its_volume
     assert [mount["block_device"] for mount in space["mounts"]] == ["dm-1"]
 
 
+def test_a_stale_mount_of_a_drive_that_came_back_by_the_same_name_is_not_its_own(tmp_path):
+    stale = {**LAYERS, "proc/self/mountinfo": "1 0 259:77 / /data rw - ext4 /dev/nvme0n1p1 ro"}
+    assert controllers(tree(tmp_path, stale))["nvme0"]["namespaces"][0]["mounts"] == []
+
+
+def test_a_device_on_two_others_names_both_in_their_order(tmp_path):
+    mirror = {**LAYERS, "sys/block/nvme0n1/nvme0n1p1/holders/md0": "-> ../../../../../../block/md0"}
+    devices = controllers(tree(tmp_path, mirror))["nvme0"]["namespaces"][0]["devices"]
+    assert {device["name"]: device["parents"] for device in devices}["md0"] == ["nvme0n1p1", "nvme0n1p3"]
+    names = [device["name"] for device in devices]
+    assert all(names.index(parent) < place for place, device in enumerate(devices) for parent in device["parents"])
+
+
 def test_devices_that_hold_each_other_end(tmp_path):
     knot = {**LAYERS, "sys/block/dm-1/holders/dm-0": "-> ../../dm-0"}
     space = controllers(tree(tmp_path, knot))["nvme0"]["namespaces"][0]
@@ -489,6 +503,8 @@ def test_two_ways_to_one_drive_are_told_by_the_hidden_paths(tmp_path):
     assert (second["name"], second["path"], second["path_state"]) == ("nvme0n1", "nvme0c1n1", "inaccessible")
     assert (first["size_bytes"], first["nsid"], first["read_only"]) == (8192, 1, True)
     assert first["mounts"][0]["mountpoint"] == "/data"
+    (tmp_path / "sys" / "block" / "nvme0n1").unlink()
+    assert controllers(Host(str(tmp_path)))["nvme0"]["namespaces"][0]["size_bytes"] == 8192
 
 
 def test_a_sparse_sysfs_gives_nulls(tmp_path):
@@ -543,6 +559,13 @@ def test_where_the_ioctl_gives_nothing_nvme_is_asked_and_smartctl_is_not(tmp_pat
     assert controllers(host, nvme=first, smartctl=second)["nvme0"]["health"] == {**HEALTHY, "source": "nvme"}
     assert (tmp_path / "bin" / "calls").read_text() == first + " smart-log -o json /dev/nvme0\n"
     assert host.gaps == []
+
+
+def test_a_drive_of_which_nothing_is_known_is_asked(tmp_path):
+    host = one_drive(tmp_path, transport="pigeon")
+    command = tool(tmp_path / "bin", "nvme", fixture("nvme-2.3-strings.smart-log.json"))
+    drive = controllers(host, nvme=command)["nvme0"]
+    assert (drive["local"], drive["health"]["power_on_hours"]) == (None, 21034)
 
 
 def test_where_nvme_gives_nothing_smartctl_is_asked_whatever_its_status(tmp_path):
@@ -635,6 +658,13 @@ def test_what_the_ioctl_was_refused_the_tool_may_have(tmp_path):
 def test_a_file_that_is_no_drive_gives_no_log(tmp_path):
     (tmp_path / "nvme0").write_text("no drive")
     with pytest.raises(OSError, match="ioctl"):
+        nvme.read_health_log(str(tmp_path / "nvme0"))
+
+
+def test_a_drive_that_answers_with_a_status_gave_no_log(tmp_path, monkeypatch):
+    (tmp_path / "nvme0").write_text("stands for a drive")
+    monkeypatch.setattr("fcntl.ioctl", lambda *_: 0x4002)
+    with pytest.raises(OSError, match="status 0x4002"):
         nvme.read_health_log(str(tmp_path / "nvme0"))
 
 

@@ -346,8 +346,13 @@ def namespace_names(entries: List[str]) -> List[Tuple[str, Optional[str]]]:
     C(nvme0n1): a path is numbered by its subsystem first, then by its controller. Before Linux 5.4 the subsystem's
     number, which is the block device's, could differ from the controller's even without.
     """
-    matches = [re.match(r"(nvme\d+)(c\d+)?(n\d+)$", entry) for entry in entries]
+    matches = [re.match(r"(nvme\d+)(c\d+)?(n\d+)$", entry) for entry in _by_number(entries)]
     return [(match.group(1) + match.group(3), match.group() if match.group(2) else None) for match in matches if match]
+
+
+def _by_number(names: List[str]) -> List[str]:
+    """Return the kernel's names in the order of the numbers that they end in: C(nvme0n2) before C(nvme0n10)."""
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def _decimal(text: str) -> Optional[int]:
@@ -390,9 +395,9 @@ def block_devices(host, disk: str, folder: str) -> List[Dict[str, Any]]:
         found[name] = _block_device(host, name, place, kind)
         found[name]["parents"] = [parent] if parent else []
         if depth < DEPTH:
-            for holder in reversed(host.listdir(place + "/holders", quiet=True)):
+            for holder in reversed(_by_number(host.listdir(place + "/holders", quiet=True))):
                 visit(holder, "/sys/block/" + holder, "holder", name, depth + 1)
-            for part in reversed(host.listdir(place, quiet=True)):
+            for part in reversed(_by_number(host.listdir(place, quiet=True))):
                 if part.startswith(name) and host.exists(place + "/" + part + "/partition"):
                     visit(part, place + "/" + part, "partition", name, depth + 1)
         order.insert(0, name)

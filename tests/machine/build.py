@@ -29,6 +29,7 @@ KERNEL = "linux-image-cloud-amd64"
 PACKAGES = ["python3-minimal", "libpython3-stdlib", "nvme-cli", "smartmontools", "dmsetup", "e2fsprogs"]
 PROGRAMS = re.compile(r"usr/s?bin/(python3(\.\d+)?|nvme|smartctl|dmsetup|mke2fs)$")
 LIBRARIES = re.compile(r"usr/lib(64)?/(?!.*(perl|gconv|/test/|/idlelib/|/ensurepip/|/lib2to3/|/systemd/|/udev/))")
+APT = ["-o", "APT::Sandbox::User=root", "-o", "DPkg::Lock::Timeout=120"]
 MODULES = ["dm-mod", "configfs", "nvmet-tcp", "nvme-tcp"]  # NVMe on PCI and ext4 are part of this kernel
 
 
@@ -58,7 +59,7 @@ def built() -> bool:
 
 def apt(*words: str, cwd: Path = CHECKOUT) -> None:
     """Run apt-get; where it fails, once more after an update."""
-    command = ["apt-get", "-qq", "-y", "--no-install-recommends", "-o", "APT::Sandbox::User=root", *words]
+    command = ["apt-get", "-qq", "-y", "--no-install-recommends", *APT, *words]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     if subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=False).returncode:
         subprocess.run(["apt-get", "-qq", "update"], env=environment, check=True)

@@ -282,6 +282,7 @@ def test_nvme_list_gives_a_drive_on_a_network_the_namespaces_of_its_subsystem():
             ["device", "hwmon3", "ng0n1", "nvme0n1", "nvme0n1p1", "nvme0n2", "power"],
             [("nvme0n1", None), ("nvme0n2", None)],
         ),
+        (["nvme0n1", "nvme0n10", "nvme0n2"], [("nvme0n1", None), ("nvme0n2", None), ("nvme0n10", None)]),
         (["nvme0c1n1"], [("nvme0n1", "nvme0c1n1")]),
         (["nvme3n1"], [("nvme3n1", None)]),  # below nvme1, before Linux 5.4
         (["nvme", "nvmen1", "nvme0n", "nvme0n1x", "xnvme0n1"], []),
@@ -474,6 +475,34 @@ def test_a_device_on_two_others_names_both_in_their_order(tmp_path):
     assert {device["name"]: device["parents"] for device in devices}["md0"] == ["nvme0n1p1", "nvme0n1p3"]
     names = [device["name"] for device in devices]
     assert all(names.index(parent) < place for place, device in enumerate(devices) for parent in device["parents"])
+
+
+def test_partitions_stand_in_the_order_of_their_numbers(tmp_path):
+    files = {f"sys/class/nvme/nvme0/nvme0n1/nvme0n1p{number}/partition": str(number) for number in range(1, 12)}
+    space = controllers(tree(tmp_path, {**files, "proc/self/mountinfo": ""}))["nvme0"]["namespaces"][0]
+    assert [device["name"] for device in space["devices"][1:]] == [f"nvme0n1p{number}" for number in range(1, 12)]
+
+
+def test_a_drive_costs_less_than_20_ms_of_own_time(tmp_path):
+    # All that one costs but the drive's own answer: its files in sysfs, a child process, and the parsing.
+    files = {"proc/self/mountinfo": LAYERS["proc/self/mountinfo"]}
+    for number in range(8):
+        for name in (
+            "transport",
+            "model",
+            "serial",
+            "state",
+            f"nvme{number}n1/size",
+            f"nvme{number}n1/nvme{number}n1p1/dev",
+        ):
+            files[f"sys/class/nvme/nvme{number}/{name}"] = "live"
+    host, page, times = tree(tmp_path, files), log(), []
+    for _ in range(5):
+        begin = time.time()
+        for drive in nvme.collect(host)["controllers"]:
+            assert nvme.parse_health(host.in_child(lambda: page, 5)[0])["source"] == "ioctl", drive["name"]
+        times.append(time.time() - begin)
+    assert min(times) / 8 < 0.020
 
 
 def test_devices_that_hold_each_other_end(tmp_path):

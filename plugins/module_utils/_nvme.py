@@ -267,23 +267,28 @@ def _number(value: Any) -> Optional[int]:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def read_health_log(device: str) -> bytes:
-    """Ask a drive for its health log by ioctl. OSError says why it could not be had.
+def health_command(address: int) -> bytes:
+    """Return the struct nvme_admin_cmd that has a drive write its health log to an address.
 
-    The command carries no timeout of its own: when one passes, the kernel resets the controller, and a drive that is
-    slow for a moment would lose what it was doing, because somebody asked how it is.
+    It carries no timeout of its own: when one passes, the kernel resets the controller, and a drive that is slow for
+    a moment would lose what it was doing, because somebody asked how it is.
     """
+    dwords = HEALTH_BYTES // 4 - 1  # counted from 0
+    return struct.pack(
+        "=BBHIIIQQIIIIIIIIII",
+        GET_LOG_PAGE, 0, 0, ALL_NAMESPACES, 0, 0, 0, address, 0, HEALTH_BYTES, dwords << 16 | HEALTH_LOG,
+        0, 0, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+
+
+def read_health_log(device: str) -> bytes:
+    """Ask a drive for its health log by ioctl. OSError says why it could not be had."""
     import fcntl  # noqa: PLC0415 (only Linux has it, and the parsers above are tested everywhere)
 
     log = array.array("B", bytes(HEALTH_BYTES))
-    command = struct.pack(
-        "<BBHIIIQQIIIIIIIIII",
-        GET_LOG_PAGE, 0, 0, ALL_NAMESPACES, 0, 0, 0, log.buffer_info()[0], 0, HEALTH_BYTES,
-        (HEALTH_BYTES // 4 - 1) << 16 | HEALTH_LOG, 0, 0, 0, 0, 0, 0, 0,
-    )  # fmt: skip
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        status = fcntl.ioctl(descriptor, ADMIN_COMMAND, bytearray(command))
+        status = fcntl.ioctl(descriptor, ADMIN_COMMAND, bytearray(health_command(log.buffer_info()[0])))
     finally:
         os.close(descriptor)
     if status:

@@ -684,6 +684,14 @@ def test_what_the_ioctl_was_refused_the_tool_may_have(tmp_path):
     assert (health, gaps) == ({**HEALTHY, "source": "nvme"}, [])
 
 
+def test_the_command_asks_for_the_whole_log_of_the_whole_drive_and_sets_no_timeout():
+    words = struct.unpack("=18I", nvme.health_command(0x1122334455667788))
+    assert words[:2] == (0x02, 0xFFFFFFFF)  # get log page, for all namespaces
+    assert words[6:8] == (0x55667788, 0x11223344)
+    assert words[9:11] == (512, 127 << 16 | 0x02)  # 128 words of four bytes, counted from 0; the health log
+    assert [place for place, word in enumerate(words) if word] == [0, 1, 6, 7, 9, 10]
+
+
 def test_a_file_that_is_no_drive_gives_no_log(tmp_path):
     (tmp_path / "nvme0").write_text("no drive")
     with pytest.raises(OSError, match="ioctl"):

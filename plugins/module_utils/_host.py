@@ -8,9 +8,11 @@ Private to the collection. What cannot be read becomes a gap, one sentence in ``
 """
 
 import os
+import select
 import signal
 import subprocess
-from typing import Dict, List, NamedTuple, Optional, Sequence
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 FILE_LIMIT = 1 << 20
 OUTPUT_LIMIT = 64 << 20
@@ -98,6 +100,50 @@ class Host:
             stdout, stderr = _abandon(process)
             return Result(None, _text(stdout), _text(stderr), f"timed out after {timeout:g} s")
         return Result(process.returncode, _text(stdout), _text(stderr), None)
+
+    def in_child(self, function: Callable[[], bytes], timeout: float) -> Tuple[Optional[bytes], Optional[str]]:
+        """Return what a function returns, or None and why not; give it up after ``timeout`` seconds.
+
+        For a call into a driver that can hang where no signal reaches it: a child process makes the call. The child
+        holds none of this process's pipes, or whoever reads those would wait for it. An answer has at most 4096 bytes.
+        """
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                _let_go()
+                os.write(writer, b"+" + function())
+            except Exception as error:
+                os.write(writer, b"-" + str(getattr(error, "strerror", None) or error).encode("utf-8", "replace"))
+            finally:
+                os._exit(0)
+        os.close(writer)
+        answered = bool(select.select([reader], [], [], timeout)[0])
+        answer = os.read(reader, select.PIPE_BUF) if answered else b""
+        os.close(reader)
+        if not answered:
+            os.kill(child, signal.SIGKILL)
+        _reap(child)
+        if not answered:
+            return None, f"timed out after {timeout:g} s"
+        if answer[:1] == b"+":
+            return answer[1:], None
+        return None, _text(answer[1:]) or "no answer"
+
+
+def _let_go() -> None:
+    """Leave the session and the standard streams that a child shares with whoever started it."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+
+
+def _reap(child: int) -> None:
+    """Wait for a child that has ended or been killed, but no longer than KILL_WAIT_SECONDS for one that cannot end."""
+    end = time.monotonic() + KILL_WAIT_SECONDS
+    while os.waitpid(child, os.WNOHANG)[0] == 0 and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def _abandon(process):

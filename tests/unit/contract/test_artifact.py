@@ -47,7 +47,7 @@ def test_the_site_is_found_by_its_full_name(installed):
 
 def test_every_module_and_filter_and_role_is_documented(installed):
     for kind, names in (
-        ("module", ["gpu_facts", "memory_facts", "nvme_facts", "python_environment", "training_check"]),
+        ("module", ["gpu_facts", "host_facts", "memory_facts", "nvme_facts", "python_environment", "training_check"]),
         ("filter", ["preflight_findings", "stack_plan", "misspelt"]),
         ("callback", ["fleet_report"]),
         ("role", [path.name for path in (CHECKOUT / "roles").iterdir()]),

@@ -481,5 +481,6 @@ def collect(host, paths: List[str], timeout: float = 5) -> Dict[str, Any]:
         "filesystems": filesystems(host, paths, timeout),
         "packages": packages(host),
         "apt_sources": apt_sources(host),
+        "fabric_manager": host.exists("/usr/bin/nv-fabricmanager"),
         "gaps": host.gaps,
     }

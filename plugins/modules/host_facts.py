@@ -183,6 +183,7 @@ ansible_facts:
               type: list
               elements: str
               sample: ["kernel-0:5.14.0-503.11.1.el9_5.*"]
+        fabric_manager: {description: Whether NVIDIA's Fabric Manager is installed., type: bool, sample: false}
         apt_sources:
           description: Sources of packages in the order in which apt reads them, those that are switched off left out.
           type: list

@@ -189,14 +189,15 @@ def _drives(facts: dict[str, Any]) -> list[dict[str, Any]]:
     return items(facts, "nvme", "controllers")
 
 
-def _local_namespaces(facts: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+def local_namespaces(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return each namespace of a drive in this machine once, however many controllers lead to it."""
-    return {
+    found = {
         namespace.get("wwid") or namespace.get("name"): namespace
         for drive in _drives(facts)
-        if drive.get("local", True) is not False
+        if drive.get("local") is not False
         for namespace in items(drive, "namespaces")
     }
+    return list(found.values())
 
 
 @rule(
@@ -209,7 +210,7 @@ def _nvme_minimum(facts, expectations) -> Iterator[str]:
     least = wanted(expectations, "minimum_nvme_tb")
     if not least or get(facts, "nvme", "controllers") is None:
         return
-    sizes = [namespace.get("size_bytes") for namespace in _local_namespaces(facts).values()]
+    sizes = [namespace.get("size_bytes") for namespace in local_namespaces(facts)]
     total = sum(size or 0 for size in sizes)
     known = None not in sizes and all(isinstance(drive.get("namespaces"), list) for drive in _drives(facts))
     if known and total < least * TB:

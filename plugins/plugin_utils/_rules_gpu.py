@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import load
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._rules import (
     amount,
     get,
@@ -18,7 +20,6 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._rules import
 )
 
 RETIRED_PAGES = 64  # what the table of a GPU before Ampere holds
-PRE_OPEN = ("volta", "pascal", "maxwell", "kepler37")  # no GSP, so no open kernel modules
 HARDWARE_SLOWDOWN = {
     "hw_slowdown": "the hardware",
     "hw_thermal_slowdown": "the hardware for heat",
@@ -82,6 +83,11 @@ def _answering(facts: dict[str, Any]) -> set[str]:
 
 def _name(gpu: dict[str, Any]) -> str:
     return gpu.get("model") or f"{gpu.get('vendor_id')}:{gpu.get('device_id')}"
+
+
+def _architecture(gpu: dict[str, Any]) -> dict[str, Any]:
+    """Return what the GPU table knows of a GPU's architecture."""
+    return load("gpus")["architectures"].get(gpu.get("architecture")) or {}
 
 
 @rule(
@@ -183,17 +189,44 @@ def _driver_mismatch(facts, expectations) -> Iterator[str]:
 
 
 @rule(
-    "gpu.open_modules",
+    "gpu.flavor",
     "fail",
-    "The open kernel modules are loaded or installed, and a GPU before Turing cannot use them.",
-    "install the proprietary kernel modules of a branch up to 580",
+    "The kernel modules are open where a GPU needs the proprietary ones (Volta and older), or the reverse (Blackwell).",
+    "install the kernel modules of the other flavour",
 )
-def _open_modules(facts, expectations) -> Iterator[str]:
+def _flavor(facts, expectations) -> Iterator[str]:
     kernel = get(facts, "gpu", "kernel") or {}
-    if "open" in (kernel.get("flavor"), get(kernel, "installed_module", "flavor")):
-        for gpu in nvidia_gpus(facts):
-            if gpu.get("architecture") in PRE_OPEN:
-                yield f"{_at(gpu)} ({_name(gpu)}) cannot use the open kernel modules, which are installed"
+    flavors = {kernel.get("flavor"), get(kernel, "installed_module", "flavor")}
+    for gpu in nvidia_gpus(facts):
+        open_modules = _architecture(gpu).get("open_modules")
+        if "open" in flavors and open_modules == "unsupported":
+            yield f"{_at(gpu)} ({_name(gpu)}) cannot use the open kernel modules, which are installed"
+        elif "proprietary" in flavors and open_modules == "required":
+            yield f"{_at(gpu)} ({_name(gpu)}) cannot use the proprietary kernel modules, which are installed"
+
+
+@rule(
+    "gpu.driver_too_new",
+    "fail",
+    "The loaded or installed driver is of a branch that no longer drives a GPU; V100 ends with 580.",
+    "install the newest driver of the branch that is named here, and hold it there",
+)
+def _driver_too_new(facts, expectations) -> Iterator[str]:
+    kernel = get(facts, "gpu", "kernel") or {}
+    versions = [
+        version
+        for version in (
+            kernel.get("driver_version"),
+            kernel.get("userspace_version"),
+            get(kernel, "installed_module", "version"),
+        )
+        if re.match(r"\d{1,5}\.", version or "")
+    ]
+    newest = max(versions, key=lambda version: int(version.partition(".")[0]), default=None)
+    for gpu in nvidia_gpus(facts) if newest else []:
+        last = _architecture(gpu).get("last_driver")
+        if last and int(newest.partition(".")[0]) > last:
+            yield f"{_at(gpu)} ({_name(gpu)}) is driven up to the branch {last}, and {newest} is installed"
 
 
 @rule(

@@ -395,7 +395,7 @@ def _disk_read_only(facts, expectations) -> Iterator[str]:
 )
 def _disk_noexec(facts, expectations) -> Iterator[str]:
     for entry in items(facts, "host", "filesystems"):
-        if entry.get("noexec") and entry.get("path") == expectations.get("root"):
+        if entry.get("noexec") and entry.get("path") and entry["path"] == expectations.get("root"):
             yield f"{entry.get('mountpoint')}, which holds {entry['path']}, is mounted noexec"
 
 

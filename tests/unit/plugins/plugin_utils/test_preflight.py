@@ -225,7 +225,10 @@ TABLE = [
     ("gpu.silent", ("gpu", "smi_status"), "timed_out", "missing", "does not come to an end, though the driver holds"),
     ("gpu.nouveau", ("gpu", "pci", 0, "kernel_driver"), "nouveau", "vfio-pci", "0000:3b:00.0"),
     ("gpu.driver_mismatch", (*DRIVER, "userspace_matches"), False, None, "580.126.16"),
-    ("gpu.open_modules", (*DRIVER, "flavor"), "open", "proprietary", "0000:3b:00.0 (Tesla V100"),
+    ("gpu.flavor", (*DRIVER, "flavor"), "open", "proprietary",
+     "0000:3b:00.0 (Tesla V100 PCIe 32GB) cannot use the open"),
+    ("gpu.driver_too_new", (*DRIVER, "userspace_version"), "595.91.07", "580.178.04",
+     "is driven up to the branch 580, and 595.91.07 is installed"),
     ("gpu.unsigned_module", DRIVER, {**KERNEL, "driver_version": None, "secure_boot": True},
      {**KERNEL, "secure_boot": True}, "Secure Boot is on and /lib/modules/x/nvidia.ko is not signed"),
     ("gpu.secure_boot", DRIVER, {**KERNEL, "driver_version": None, "installed_module": None, "secure_boot": True},
@@ -402,7 +405,7 @@ def test_facts_with_nothing_but_gaps_raise_no_alarm():
 
 def test_no_gap_in_the_facts_of_a_sick_host_makes_a_rule_raise():
     chance = random.Random(5)
-    for _ in range(1500):
+    for _ in range(2500):
         host = copy.deepcopy(HEALTHY)
         for _rule, path, bad, _good, _words in chance.sample(TABLE, 12):
             try:
@@ -459,9 +462,43 @@ def test_a_gpu_that_waits_for_a_reset_is_not_lost():
 
 def test_volta_with_open_modules_on_disk_only_is_refused_too():
     host = changed((*DRIVER, "installed_module", "flavor"), "open")
-    assert [row["rule"] for row in findings(host, EXPECTED)] == ["gpu.open_modules"]
+    assert [row["rule"] for row in findings(host, EXPECTED)] == ["gpu.flavor"]
     host["gpu"]["pci"][0]["architecture"] = "ampere_dc"
     assert findings(host, EXPECTED) == []
+
+
+def test_blackwell_with_proprietary_modules_is_refused():
+    host = changed(("gpu", "pci", 0, "architecture"), "blackwell")
+    assert [row["rule"] for row in findings(host, EXPECTED)] == ["gpu.flavor"]
+
+
+@pytest.mark.parametrize("version", ["rubbish", "", "595", "99999999999999.1"])
+def test_a_version_that_is_none_is_not_compared(version):
+    assert raised(changed((*DRIVER, "userspace_version"), version), "gpu.driver_too_new") == []
+
+
+def test_a_newer_branch_is_right_for_a_newer_gpu():
+    host = changed((*DRIVER, "userspace_version"), "620.10.01")
+    host["gpu"]["pci"][0]["architecture"] = "ampere_dc"
+    assert raised(host, "gpu.driver_too_new") == []
+
+
+def test_a_module_of_which_nobody_knows_whether_it_is_signed_is_not_refused():
+    kernel = {**KERNEL, "driver_version": None, "secure_boot": True, "installed_module": {"path": "x", "signed": None}}
+    assert raised(changed(DRIVER, kernel), "gpu.unsigned_module") == []
+
+
+def test_a_switch_with_a_fabric_manager_of_which_nobody_knows_is_not_named():
+    host = changed(("gpu", "pci"), [GPU, SWITCH])
+    host["host"]["fabric_manager"] = None
+    assert raised(host, "gpu.fabric_manager") == []
+
+
+def test_a_complaint_without_an_address_is_over_when_every_gpu_answers():
+    host = changed((*DRIVER, "driver_complaints"), [{"kind": "fallen_off_bus", "address": None}])
+    assert raised(host, "gpu.complaint") == []
+    host["gpu"]["pci"].append({**GPU, "address": "0000:d8:00.0"})
+    assert "of a GPU that it fell off the bus" in raised(host, "gpu.complaint")[0]["message"]
 
 
 def test_an_xid_is_judged_by_one_rule_only():

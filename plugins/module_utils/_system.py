@@ -72,21 +72,29 @@ def stanzas(text: str) -> Iterator[Dict[str, str]]:
 def parse_dpkg_status(text: str) -> Tuple[List[Dict[str, Any]], List[str]]:
     """Return the packages that dpkg left half done, and the names of those on hold, from its status file.
 
-    Only three fields are looked at: the file has some thousand paragraphs.
+    What it noted in its journal is to follow the file: of a package that stands there twice, the last word counts.
+    Only four fields are looked at, for the file has some thousand paragraphs.
     """
-    broken, held = [], []  # type: List[Dict[str, Any]], List[str]
+    packages = {}  # type: Dict[Tuple[str, str], Tuple[str, ...]]
     for paragraph in text.split("\n\n"):
         status = re.search(r"^Status: (\S+) (\S+) (\S+)[ \t]*$", paragraph, re.MULTILINE)
-        name = re.search(r"^Package: (\S+)[ \t]*$", paragraph, re.MULTILINE)
-        if not status or not name:
-            continue
-        want, flag, state = status.groups()
-        if state in INTERRUPTED or flag == "reinstreq":
-            version = re.search(r"^Version: (\S+)[ \t]*$", paragraph, re.MULTILINE)
-            broken.append({"name": name.group(1), "version": version.group(1) if version else None, "state": state})
-        if want == "hold":
-            held.append(name.group(1))
-    return broken, sorted(set(held))
+        name = _field(paragraph, "Package")
+        if status and name:
+            packages[name, _field(paragraph, "Architecture") or ""] = (
+                *status.groups(),
+                _field(paragraph, "Version") or "",
+            )
+    broken = [
+        {"name": name, "version": version or None, "state": state}
+        for (name, _architecture), (_want, flag, state, version) in packages.items()
+        if state in INTERRUPTED or flag == "reinstreq"
+    ]
+    return broken, sorted({name for (name, _architecture), row in packages.items() if row[0] == "hold"})
+
+
+def _field(paragraph: str, name: str) -> Optional[str]:
+    match = re.search("^" + name + r": (\S+)[ \t]*$", paragraph, re.MULTILINE)
+    return match.group(1) if match else None
 
 
 def parse_locks(text: str, identity: Tuple[int, int, int]) -> Optional[int]:
@@ -327,8 +335,11 @@ def _optional(host, path: str) -> str:
 
 def packages(host) -> Dict[str, Any]:
     """Return what keeps packages from being changed."""
-    status = host.read_bytes(STATUS, STATUS_LIMIT, quiet=not host.exists(STATUS)).decode("utf-8", "replace")
-    broken, held = parse_dpkg_status(status)
+    dpkg = host.exists(STATUS)
+    status = host.read_bytes(STATUS, STATUS_LIMIT, quiet=not dpkg).decode("utf-8", "replace")
+    journal = [name for name in host.listdir(JOURNAL, quiet=True) if name.isdigit()]
+    notes = [host.read_text(JOURNAL + "/" + name, quiet=True) for name in journal]
+    broken, held = parse_dpkg_status("\n\n".join([status.strip(), *notes]))
     settings = []  # type: List[Tuple[str, Optional[str]]]
     folder = "/etc/apt/apt.conf.d"
     files = [folder + "/" + name for name in host.listdir(folder, quiet=True) if re.match(r"[\w-]+(\.conf)?$", name)]
@@ -340,12 +351,12 @@ def packages(host) -> Dict[str, Any]:
     excluded = [name for file in (*DNF_FILES, *excluding) for name in parse_excludes(_optional(host, file))]
     rpm = any(host.exists(file) for file in (*DNF_FILES, "/usr/bin/dnf", "/usr/bin/yum"))
     return {
-        "manager": "dpkg" if status else "rpm" if rpm else None,
+        "manager": "dpkg" if dpkg else "rpm" if rpm else None,
         "interrupted": broken,
-        "journal": [name for name in host.listdir(JOURNAL, quiet=True) if name.isdigit()],
+        "journal": journal,
         "lock_pid": _lock_holder(host),
         "held": held,
-        "unattended_upgrades": _upgrades_itself(settings) if status else None,
+        "unattended_upgrades": _upgrades_itself(settings) if dpkg else None,
         "blacklisted": apt_list(settings, "unattended-upgrade::package-blacklist"),
         "excluded": sorted(set(excluded)),
         "version_locked": sorted(set(locked)),

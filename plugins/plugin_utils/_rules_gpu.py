@@ -278,7 +278,7 @@ def _no_module(facts, expectations) -> Iterator[str]:
     "gpu.complaint",
     "fail",
     "The driver said since boot that it cannot use a GPU, and the GPU does not answer now.",
-    "then reboot",
+    "mend that, then reboot",
 )
 def _complaint(facts, expectations) -> Iterator[str]:
     answering = _answering(facts)

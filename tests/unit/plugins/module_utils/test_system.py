@@ -76,6 +76,18 @@ def test_a_package_that_is_to_be_installed_again_counts_as_interrupted():
     assert broken == [{"name": "a", "version": None, "state": "installed"}]
 
 
+def test_what_dpkg_noted_when_it_was_killed_counts_more_than_its_status_file(tmp_path):
+    # As dpkg 1.21 left it when its postinst was killed with it: the status file knew nothing of the package yet.
+    (tmp_path / "var/lib/dpkg/updates").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/status").write_text("Package: b\nStatus: install ok unpacked\nVersion: 1\n")
+    paragraph = "Package: {}\nStatus: install ok {}\nVersion: 1.0\n"
+    for number, (name, state) in enumerate([("a", "half-installed"), ("b", "installed"), ("a", "half-configured")]):
+        (tmp_path / f"var/lib/dpkg/updates/000{number}").write_text(paragraph.format(name, state))
+    packages = system.packages(Host(str(tmp_path)))
+    assert packages["interrupted"] == [{"name": "a", "version": "1.0", "state": "half-configured"}]
+    assert packages["journal"] == ["0000", "0001", "0002"]
+
+
 @pytest.mark.parametrize("state", ["installed", "config-files", "not-installed", "nonsense"])
 def test_a_state_in_which_dpkg_may_rest_is_none(state):
     assert system.parse_dpkg_status(f"Package: a\nStatus: install ok {state}\nVersion: 1\n") == ([], [])

@@ -544,14 +544,15 @@ def _width_expected(facts, expectations) -> Iterator[str]:
 @rule(
     "gpu.nvlink",
     "warn",
-    "NVLinks of a GPU are down, and the inventory expects no number.",
+    "Some NVLinks of a GPU are down and others up, and the inventory expects no number. All down means no bridge.",
     "look for Xid 74 and reseat the bridge; if it is by design, say so with preflight_expected_gpus.nvlinks",
 )
 def _nvlink(facts, expectations) -> Iterator[str]:
     if wanted(expectations, "expected_gpus", "nvlinks") is None:
         for gpu in smi_gpus(facts):
-            down = [str(link.get("index")) for link in items(gpu, "nvlinks") if link.get("active") is False]
-            if down:
+            links = items(gpu, "nvlinks")
+            down = [str(link.get("index")) for link in links if link.get("active") is False]
+            if down and any(link.get("active") for link in links):
                 yield f"NVLink {', '.join(down)} of {_at(gpu)} is down"
 
 

@@ -108,6 +108,7 @@ def test_comments_and_files_that_apt_does_not_read_blacklist_nothing(v100):
         ('Unattended-Upgrade::Package-Blacklist {"a";};\n#clear Unattended-Upgrade;\n'
          'Unattended-Upgrade::Package-Blacklist {"b";};', ["b"]),
         ('Unattended-Upgrade::Package-Blacklist {"a"', []),
+        ('Unattended-Upgrade::Package-Blacklist {"a";};\n#clear APT::NeverAutoRemove;', ["a"]),
         ('Unattended-Upgrade::Package-Whitelist {"a";};', []),
         ('}}} "a"; ; {', []),
     ],
@@ -375,7 +376,8 @@ def test_this_machine_says_whether_its_clock_is_kept():
     assert abs(system.collect(Host("/"), [])["epoch_seconds"] - time.time()) < 5
 
 
-RUBBISH = ["", "\n", "\0" * 65536, "\n" * 65536, "[" * 65536, '"' * 9999, "{" * 65536, "/*" * 9999, " \n" * 30000,
+RUBBISH = ["", "\n", "a;", "#clear;", ";;{;}", "a b",
+           "\0" * 65536, "\n" * 65536, "[" * 65536, '"' * 9999, "{" * 65536, "/*" * 9999, " \n" * 30000,
            "deb " * 20000, "deb [" * 9999, "a:" * 30000, "0-" * 30000, ",9" * 30000, "Status: a b c\n" * 9999,
            "\\777" * 9999 + " / x rw", "1" * 65536, "container=" * 9999, "\ud800", "name=" * 9999,
            "exclude=" + " ," * 30000, "deb " + "[]" * 30000, "\n" + " " * 65536 + "x", "6." * 30000]  # fmt: skip

@@ -447,6 +447,10 @@ def test_an_expected_number_of_links_takes_the_place_of_all():
     assert findings(host, {**EXPECTED, "expected_gpus": {"nvlinks": 1}}) == []
 
 
+def test_links_that_are_all_down_are_those_of_a_card_without_a_bridge():
+    assert findings(changed((*SMI, "nvlinks"), [{"index": 0, "active": False}]), EXPECTED) == []
+
+
 def test_a_model_without_a_count_is_asked_of_every_gpu():
     host = changed(
         ("gpu", "pci"), [GPU, {**GPU, "address": "0000:3c:00.0", "model": "Tesla T4", "kernel_driver": None}]

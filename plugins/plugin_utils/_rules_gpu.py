@@ -632,7 +632,9 @@ def _persistence(facts, expectations) -> Iterator[str]:
 )
 def _busy(facts, expectations) -> Iterator[str]:
     for gpu in smi_gpus(facts):
-        names = sorted({str(process.get("name") or process.get("pid")) for process in items(gpu, "processes")})
+        # The first word only: what follows is a command line, and may hold what nobody else should read.
+        words = [str(process.get("name") or process.get("pid")).split() for process in items(gpu, "processes")]
+        names = sorted({word[0] for word in words if word})
         if names:
             yield f"{', '.join(names)} on {_at(gpu)}"
 

@@ -273,7 +273,7 @@ TABLE = [
     ("gpu.vbios", ("gpu", "smi", "gpus"), [ANSWER, {**ANSWER, "vbios": "88.00.43"}],
      [ANSWER, {**ANSWER, "vbios": "88.00.43", "name": "T4"}], "88.00.43, 88.00.48.00.02"),
     ("gpu.persistence", (*SMI, "persistence"), False, True, "0000:3b:00.0"),
-    ("gpu.busy", (*SMI, "processes"), [{"pid": 7, "name": "python"}], [], "python on the GPU at 0000:3b:00.0"),
+    ("gpu.busy", (*SMI, "processes"), [{"pid": 7, "name": "python --token=x"}], [], "python on the GPU at 0000:3b:00.0"),
     ("gpu.disagreement", ("gpu", "disagreements"), ["one says 2, one says 1"], [], "one says 2"),
     ("memory.minimum", ("memory", "total_bytes"), 32 * GB, 64 * GB, "32 GB of memory, 64 GB expected"),
     ("memory.uncorrected", ("memory", "edac", 0, "uncorrected"), 3, 0, "mc0 counts 3 uncorrected"),

@@ -11,8 +11,9 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 FILE_LIMIT = 1 << 20
 OUTPUT_LIMIT = 64 << 20
@@ -72,6 +73,55 @@ class Host:
     def exists(self, path: str) -> bool:
         """Say whether a path is there."""
         return os.path.exists(self.path(path))
+
+    def leads_somewhere(self, path: str) -> bool:
+        """Say whether a path is there, a link to an absolute path being followed below the root."""
+        try:
+            target = os.readlink(self.path(path))
+        except OSError:
+            return self.exists(path)
+        return self.exists(target if os.path.isabs(target) else os.path.join(os.path.dirname(path), target))
+
+    def identity(self, path: str) -> Optional[Tuple[int, int, int]]:
+        """Return the device, major and minor, and the inode of a file, or None where there is none."""
+        try:
+            entry = os.stat(self.path(path))
+        except OSError:
+            return None
+        return os.major(entry.st_dev), os.minor(entry.st_dev), entry.st_ino
+
+    def space(self, path: str, timeout: float) -> Optional[Tuple[str, Any]]:
+        """Return the nearest folder that exists on the way to a path, and statvfs of it; None, and a gap, without.
+
+        A network filesystem whose server is gone answers never, and no signal helps: the question is left behind
+        in a thread that nobody waits for.
+        """
+        answer = []  # type: List[Tuple[str, Any]]
+        trouble = []  # type: List[str]
+
+        def ask() -> None:
+            place = self.path(path)
+            try:
+                while not os.path.exists(place) and place != os.path.dirname(place):
+                    place = os.path.dirname(place)
+                answer.append((self._below(os.path.realpath(place), path), os.statvfs(place)))
+            except (OSError, ValueError) as error:
+                trouble.append(str(getattr(error, "strerror", None) or error))
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(timeout)
+        if not answer:
+            self.gaps.append("{}: {}".format(path, (trouble or [f"its filesystem did not answer in {timeout:g} s"])[0]))
+            return None
+        return answer[0]
+
+    def _below(self, place: str, path: str) -> str:
+        """Return a real path as the machine calls it, or ``path`` where a link led out of the recording."""
+        root = os.path.realpath(self.root)
+        if root == os.sep:
+            return place
+        return place[len(root) :] or os.sep if place == root or place.startswith(root + os.sep) else path
 
     def run(
         self, argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None, pass_fds: Sequence[int] = ()

@@ -8,8 +8,7 @@ import re
 from typing import Any
 
 import requests
-from packaging.specifiers import SpecifierSet
-from packaging.utils import parse_wheel_filename
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 from pip._internal.models.index import PyPI
 from remotezip import RemoteZip
@@ -52,6 +51,17 @@ def wheels(project: str) -> dict[Version, list[dict[str, Any]]]:
             if tag.interpreter.startswith("cp3") and not tag.abi.endswith("t")
         }
         found.setdefault(version, []).append({**entry, "pythons": pythons, "glibc": min(floors, key=Version)})
+    return found
+
+
+def versions(project: str) -> set[Version]:
+    """Return the final releases of a project that has no wheels."""
+    found = set()
+    for entry in files(project):
+        if entry["filename"].endswith(".tar.gz"):
+            version = parse_sdist_filename(entry["filename"])[1]
+            if not version.is_prerelease and not version.is_devrelease:
+                found.add(version)
     return found
 
 
@@ -126,17 +136,11 @@ def tensorflow(entry: dict[str, Any]) -> dict[str, Any]:
     """Return the CUDA build of a wheel of TensorFlow, and what its extra and-cuda asks for."""
     with RemoteZip(entry["url"], timeout=TIMEOUT) as wheel:
         text = wheel.read("tensorflow/python/platform/build_info.py").decode()
-    words = dict(re.findall(r"['\"](\w+)['\"]: ['\"]?([\w., ]+|\[[^\]]*\])", text))
+    cuda = re.search(r"cuda_version\W+([\d.]+)", text)
     extra = requirements(entry, extra="and-cuda")
     return {
-        "cuda": words.get("cuda_version", ""),
-        "cudnn": words.get("cudnn_version", ""),
-        "architectures": re.findall(r"(?:sm|compute)_\d+", words.get("cuda_compute_capabilities", text)),
+        "cuda": ".".join(cuda[1].split(".")[:2]) if cuda else "",
+        "architectures": re.findall(r"(?:sm|compute)_\d+", text),
         "and_cuda": next((pin for name, pin in extra.items() if name.startswith("nvidia-cudnn")), ""),
         "numpy": requirements(entry, "numpy").get("numpy", ""),
     }
-
-
-def newest(versions: Any, specifier: str = "") -> Version:
-    """Return the newest of some versions within a range."""
-    return max(version for version in versions if version in SpecifierSet(specifier))

@@ -469,6 +469,8 @@ def _java_words(question: Question) -> str:
     there = javas(question)
     if there:
         return f"{question.system} has {_either(there)}"
+    if not question.has("distribution") and question.system in question.data["bigdata"]["java"]:
+        return "distribution is not among stack_sources (stack_java_version says what the site brings)"
     return f"no Java is known for {question.system} (stack_java_version says what the site brings)"
 
 

@@ -67,7 +67,12 @@ def _hardware(facts: dict[str, Any]) -> Iterator[str]:
 def _plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     driver, python, pytorch = plan["driver"], plan["python"], plan["pytorch"]
     if driver["branch"]:
-        yield "driver", f"{driver['branch']} {driver['flavor']}, planned only: {driver['reason']}"
+        what = (
+            driver["version"]
+            if driver["source"] == "loaded"
+            else f"{driver['version']} {driver['flavor']}, planned only"
+        )
+        yield "driver", f"{what}: {driver['reason']}"
     yield "python", f"{python['version']} from {python['source']}: {python['reason']}"
     yield "pytorch", f"{pytorch['version']} ({pytorch['variant']}): {pytorch['reason']}"
 

@@ -8,7 +8,13 @@ FACTS = {
     "memory": {"total_bytes": 512 * 1000**3},
     "nvme": {"controllers": [{"name": "nvme0", "namespaces": [{"size_bytes": 3840 * 1000**3}]}]},
     "stack_plan": {
-        "driver": {"branch": "580", "flavor": "open", "reason": "long-term branch"},
+        "driver": {
+            "branch": "580",
+            "version": "580.178.04",
+            "source": "nvidia",
+            "flavor": "open",
+            "reason": "long-term branch",
+        },
         "python": {"version": "3.11", "source": "distribution", "reason": "it has torch"},
         "pytorch": {"version": "2.15.0", "variant": "cu132", "reason": "newest"},
     },

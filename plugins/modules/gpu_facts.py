@@ -10,8 +10,8 @@ module: gpu_facts
 short_description: Read a host's GPUs
 version_added: 0.1.0
 description:
-  - Reads three layers, each of which may be missing without harm to the others. The PCI bus in sysfs, what the
-    kernel says of the loaded driver, and C(nvidia-smi).
+  - Reads three layers, each of which may be missing without harm to the others. The PCI bus in sysfs; the kernel, its
+    log, DKMS and the installed libraries; and C(nvidia-smi).
   - It has no opinion. Where two layers disagree, both values are given and the disagreement is named.
 extends_documentation_fragment:
   - gpufleet.workstation.facts
@@ -22,13 +22,14 @@ options:
     default: nvidia-smi
   dmesg:
     description: >-
-      The C(dmesg) to ask for the kernel's log where C(/dev/kmsg) is not readable, a name or a path. Only asked if
-      O(root) is V(/).
+      The C(dmesg) to ask for the kernel's log where C(/dev/kmsg) is not readable, a name or a path. Below another
+      O(root) than V(/) only a path is asked.
     type: str
     default: dmesg
   modinfo:
     description: >-
-      The C(modinfo) to ask of the installed module, a name or a path. It is not looked for below O(root).
+      The C(modinfo) to ask of the installed module, a name or a path. It is not looked for below O(root); below
+      another O(root) than V(/) only a path is asked.
     type: str
     default: modinfo
   timeout:
@@ -38,7 +39,7 @@ options:
     type: int
     default: 30
   nvlink:
-    description: Whether to ask C(nvidia-smi nvlink -s) where the XML is silent about NVLink.
+    description: Whether to ask C(nvidia-smi nvlink -s), because the XML is silent about NVLink.
     type: bool
     default: true
   topology:
@@ -205,7 +206,10 @@ ansible_facts:
                     V(open) or V(proprietary), from the licence that C(modinfo) reads. Null if that did not say.
                   type: str
                   sample: proprietary
-                signed: {description: Whether it carries a signature., type: bool, sample: true}
+                signed:
+                  description: Whether it carries a signature, from C(modinfo). Null if that did not say.
+                  type: bool
+                  sample: true
                 signer: {description: Who signed it. Null if it is not signed., type: str, sample: gpu01 DKMS MOK}
             kernels:
               description: Every kernel installed below C(/lib/modules), and whether it has the NVIDIA driver.
@@ -290,7 +294,7 @@ ansible_facts:
                 kind:
                   description: >-
                     V(fallen_off_bus), V(init_failed), V(needs_older_driver), V(needs_proprietary_modules),
-                    V(needs_open_modules) or V(version_mismatch).
+                    V(needs_open_modules), V(version_mismatch) or V(nvswitch_error), the SXid of an NVSwitch.
                   type: str
                   sample: fallen_off_bus
                 address:
@@ -374,6 +378,14 @@ ansible_facts:
                   description: Whether the SRAM has had more uncorrected errors than it may. Null before Ampere.
                   type: bool
                   sample: false
+                ecc_repair_pending:
+                  description: Whether a memory channel or a TPC waits for a reset to be repaired (Blackwell and later).
+                  type: bool
+                  sample: false
+                ecc_unrepairable_memory:
+                  description: Whether the memory has a fault that cannot be repaired (Blackwell and later).
+                  type: bool
+                  sample: false
                 retired_pages_single_bit:
                   description: Memory pages retired for many corrected errors (before Ampere). The table holds 64 pages.
                   type: int
@@ -395,7 +407,7 @@ ansible_facts:
                   type: int
                   sample: 0
                 row_remap_pending:
-                  description: Whether memory rows wait to be remapped (Ampere and later).
+                  description: Whether memory rows, or on Rubin banks, wait to be remapped (Ampere and later).
                   type: bool
                   sample: false
                 row_remap_failure: {description: Whether a memory row could not be remapped., type: bool, sample: false}
@@ -451,6 +463,10 @@ ansible_facts:
                   elements: dict
                   contains:
                     index: {description: Index., type: int, sample: 0}
+                    uuid:
+                      description: UUID. Null where the XML does not have it.
+                      type: str
+                      sample: MIG-5b2b4d0e-0d0f-5a52-9c3e-1f0c0d3b7a01
                     gpu_instance_id: {description: GPU instance., type: int, sample: 7}
                     compute_instance_id: {description: Compute instance., type: int, sample: 0}
                     multiprocessors: {description: Its multiprocessors., type: int, sample: 14}
@@ -486,8 +502,8 @@ ansible_facts:
                     replays: {description: How often a packet was sent again., type: int, sample: 0}
                 nvlinks:
                   description: >-
-                    NVLinks that the GPU has, from the XML or from C(nvidia-smi nvlink -s). Empty if it has none. Null
-                    if nobody says.
+                    NVLinks that the GPU has, from C(nvidia-smi nvlink -s). Empty if it has none. Null unless O(nvlink)
+                    is set, or if that did not answer.
                   type: list
                   elements: dict
                   contains:
@@ -505,6 +521,7 @@ ansible_facts:
                   type: str
                   sample: Completed
                 fabric_status: {description: How its start went., type: str, sample: Success}
+                fabric_health: {description: Its health in a word. Null before driver 575., type: str, sample: Healthy}
                 processes:
                   description: Processes that use it. Null if they are not to be seen.
                   type: list

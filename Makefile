@@ -45,6 +45,7 @@ molecule: venv .cache/artifact
 
 bench: venv
 	$(PYTHON) tests/bench/environments.py
+	python tests/bench/facts.py
 
 # The collection as Galaxy would give it: what Molecule tests is what users install.
 collection: venv

@@ -3,10 +3,14 @@
 
 import os
 import random
+import sys
 import time
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _gpu_smi as smi
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "emulation"))
+from make_smi import eight_gpus
 
 EMULATION = os.path.join(os.path.dirname(__file__), "..", "..", "..", "emulation")
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "..", "fixtures", "gpu")
@@ -43,23 +47,6 @@ def values(fact):
     if isinstance(fact, list):
         return [value for part in fact for value in values(part)]
     return [] if fact is None else [fact]
-
-
-def eight_gpus():
-    """Return a text of the size that eight cards of today give: each lists some 2,600 clocks that it supports."""
-    xml = fixture("v13-driver-580.xml").replace("<attached_gpus>1<", "<attached_gpus>8<")
-    head, gpu, tail = xml[: xml.index("\t<gpu ")], xml[xml.index("\t<gpu ") : xml.index("</nvidia_smi_log>")], xml[-19:]
-    start, end = gpu.index("<supported_clocks>"), gpu.index("</supported_clocks>")
-    clock = "\t\t\t\t<supported_graphics_clock>{} MHz</supported_graphics_clock>\n"
-    clocks = "".join(clock.format(mhz) for mhz in range(300, 2900))
-    gpu = (
-        gpu[:start]
-        + "<supported_clocks>\n\t\t\t<supported_mem_clock>\n"
-        + clocks
-        + "</supported_mem_clock>"
-        + gpu[end:]
-    )
-    return head + "".join(gpu.replace("00000000:19:", f"00000000:{16 * n + 9:02X}:") for n in range(8)) + tail
 
 
 @pytest.mark.parametrize(

@@ -158,15 +158,14 @@ def collect(
     models: List[Dict[str, Any]],
     nvidia_smi: str = "nvidia-smi",
     timeout: float = 30,
-    modinfo: str = "modinfo",
-    dmesg: str = "dmesg",
     nvlink: bool = True,
     topology: bool = False,
+    **commands: str,
 ) -> Dict[str, Any]:
-    """Return the C(gpu) fact."""
+    """Return the C(gpu) fact; ``commands`` are those that the kernel's side asks."""
     pci = pci_devices(host, models)
     nvidia = any(device["vendor"] == "nvidia" for device in pci)
-    kernel = kernel_side(host, timeout, modinfo, dmesg, nvidia)
+    kernel = kernel_side(host, nvidia, timeout, **commands)
     status, smi = smi_side(host, nvidia_smi, timeout, kernel["driver_version"] is not None)
     if smi and status == "answered" and smi["gpus"]:
         ask_more(host, smi, nvidia_smi, timeout, nvlink, topology)
@@ -174,7 +173,8 @@ def collect(
         "root": host.root,
         "gaps": host.gaps,
         "smi_status": status,
-        "disagreements": disagreements(pci, kernel, smi),
+        # Half an answer denies nothing.
+        "disagreements": disagreements(pci, kernel, smi if status == "answered" else None),
         "pci": pci,
         "kernel": kernel,
         "smi": smi,

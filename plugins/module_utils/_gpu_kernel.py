@@ -211,15 +211,31 @@ def version_key(version: str) -> Tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d{1,9}", version))
 
 
-def read_log(host, dmesg: str, timeout: float, own: bool) -> Tuple[str, Optional[str]]:
-    """Return the kernel's log, and why there is none or not all of it."""
+def read_log(host, timeout: float, journalctl: str, dmesg: str) -> Tuple[Dict[str, Any], Optional[str]]:
+    """Return what the kernel's log says, and why it is not known if that is so.
+
+    The kernel's own buffer forgets its oldest lines; where it did, or is closed to us, the journal may remember.
+    """
     text, complaint = host.read_records("/dev/kmsg")
-    if text or not own:
-        return text, complaint
-    answer = host.run([dmesg], timeout)
-    if answer.rc == 0 and answer.stdout:
-        return answer.stdout, None
-    return "", "{}; {}: {}".format(complaint or "empty", dmesg, answer.error or answer.stderr.strip() or "empty")
+    log = parse_kernel_log(text)
+    tried = [complaint or "empty"]
+    journal = [journalctl, "--dmesg", "--boot", "--output=short-monotonic", "--no-pager", "--quiet"]
+    for argv in (journal, [dmesg]):
+        if log["log_complete"] or (text and argv == [dmesg]) or not _may_run(host, argv[0]):
+            continue
+        answer = host.run(argv, timeout)
+        other = parse_kernel_log(answer.stdout) if answer.rc == 0 and answer.stdout.strip() else None
+        if other and (other["log_complete"] or not text):
+            text, log, complaint = answer.stdout, other, None
+        tried.append("{}: {}".format(argv[0], answer.error or answer.stderr.strip()[:MESSAGE_LIMIT] or "empty"))
+    if not text:
+        log, complaint = dict.fromkeys(log), "; ".join(tried)
+    return {"log_readable": bool(text), **log}, complaint
+
+
+def _may_run(host, command: str) -> bool:
+    """Say whether a command speaks of this host: below another root than C(/) only one whose path was given does."""
+    return host.root == "/" or os.path.isabs(command)
 
 
 def libraries(host) -> Tuple[List[Dict[str, str]], Optional[str]]:
@@ -328,32 +344,31 @@ def kernels(host, release: Optional[str]) -> List[Dict[str, Any]]:
     return [row for row in rows if row["running"]] + [row for row in rows if not row["running"]][-KERNELS_LIMIT:]
 
 
-def kernel_side(host, timeout: float, modinfo: str, dmesg: str, nvidia: bool) -> Dict[str, Any]:
+def kernel_side(
+    host, nvidia: bool, timeout: float, modinfo: str = "modinfo", journalctl: str = "journalctl", dmesg: str = "dmesg"
+) -> Dict[str, Any]:
     """Return what the kernel, its log and the file system say about the GPU drivers.
 
-    ``nvidia`` says whether the bus has an NVIDIA device, so that there is something to miss. A command speaks of the
-    machine that runs it: below another root it is asked only if its path was given.
+    ``nvidia`` says whether the bus has an NVIDIA device, so that there is something to miss.
     """
     version, flavor = parse_driver_version(host.read_text("/proc/driver/nvidia/version", quiet=True))
     release = host.read_text("/proc/sys/kernel/osrelease", quiet=True) or None
     found, userspace = libraries(host)
     installed = kernels(host, release)
-    own = host.root == "/"
     module = None
     files = [file for row in installed if row["running"] for file in row["module_files"]]
     if files:
         module = {"path": files[0], "version": None, "flavor": None, "signed": None, "signer": None}
-        if own or os.path.isabs(modinfo):
+        if _may_run(host, modinfo):
             answer = host.run([modinfo, host.path(files[0])], timeout)
             if answer.rc == 0:
                 module.update(parse_modinfo(answer.stdout))
             else:
                 said = answer.error or answer.stderr.strip()[:MESSAGE_LIMIT] or f"ended with status {answer.rc}"
                 host.gaps.append(f"{modinfo}: {said}")
-    log, complaint = read_log(host, dmesg, timeout, own or os.path.isabs(dmesg))
+    log, complaint = read_log(host, timeout, journalctl, dmesg)
     if complaint and (nvidia or version):
         host.gaps.append(f"the kernel's log: {complaint}")
-    events = parse_kernel_log(log)
     side = {
         "release": release,
         "driver_version": version,
@@ -371,7 +386,6 @@ def kernel_side(host, timeout: float, modinfo: str, dmesg: str, nvidia: bool) ->
             host.read_text("/sys/module/module/parameters/sig_enforce", quiet=True),
             host.read_text("/sys/kernel/security/lockdown", quiet=True),
         ),
-        "log_readable": bool(log),
     }
-    side.update(events if log else dict.fromkeys(events))
+    side.update(log)
     return side

@@ -22,10 +22,16 @@ options:
     default: nvidia-smi
   dmesg:
     description: >-
-      The C(dmesg) to ask for the kernel's log where C(/dev/kmsg) is not readable, a name or a path. Below another
-      O(root) than V(/) only a path is asked.
+      The C(dmesg) to ask for the kernel's log where neither C(/dev/kmsg) nor the journal is readable, a name or a path.
+      Below another O(root) than V(/) only a path is asked.
     type: str
     default: dmesg
+  journalctl:
+    description: >-
+      The C(journalctl) to ask for the kernel's log where C(/dev/kmsg) is not readable or has lost its beginning, a name
+      or a path. Below another O(root) than V(/) only a path is asked.
+    type: str
+    default: journalctl
   modinfo:
     description: >-
       The C(modinfo) to ask of the installed module, a name or a path. It is not looked for below O(root); below
@@ -545,6 +551,7 @@ def main() -> None:
             "root": {"type": "path", "default": "/"},
             "nvidia_smi": {"type": "str", "default": "nvidia-smi"},
             "dmesg": {"type": "str", "default": "dmesg"},
+            "journalctl": {"type": "str", "default": "journalctl"},
             "modinfo": {"type": "str", "default": "modinfo"},
             "timeout": {"type": "int", "default": 30},
             "nvlink": {"type": "bool", "default": True},
@@ -566,8 +573,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    commands = {name: options[name] for name in ("nvidia_smi", "modinfo", "dmesg", "timeout", "nvlink", "topology")}
-    gpu = collect(Host(options["root"]), options["models"] or [], **commands)
+    root, models = options.pop("root"), options.pop("models")
+    gpu = collect(Host(root), models or [], **options)
     module.exit_json(ansible_facts={"gpu": gpu})
 
 

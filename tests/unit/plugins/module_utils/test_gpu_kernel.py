@@ -30,7 +30,7 @@ def link(root, path, target):
 def side(root, **options):
     """Return what is read below a root, and the gaps."""
     host = Host(str(root))
-    options = {"timeout": 20, "modinfo": "modinfo", "dmesg": "dmesg", "nvidia": True, **options}
+    options = {"timeout": 20, "nvidia": True, **options}
     return kernel.kernel_side(host, **options), host.gaps
 
 
@@ -271,9 +271,9 @@ def test_a_modinfo_that_fails_is_a_gap_and_the_path_is_told(tmp_path, text, gap)
 def test_below_another_root_no_command_of_this_machine_is_asked(tmp_path):
     two_kernels(tmp_path)
     put(tmp_path, "/lib/modules/" + NEW + "/extra/nvidia.ko")
-    put(tmp_path, "/dev/kmsg", KMSG)
+    put(tmp_path, "/dev/kmsg", KMSG[KMSG.index("3,4471") :])
     folder = tmp_path / "bin"
-    for name in ("modinfo", "dmesg"):
+    for name in ("modinfo", "journalctl", "dmesg"):
         program(folder, name, 'touch "{}"\n'.format(tmp_path / "asked"))
     before = os.environ["PATH"]
     os.environ["PATH"] = str(folder) + os.pathsep + before
@@ -446,6 +446,42 @@ def test_dmesg_is_asked_where_the_log_is_not_readable(tmp_path, text, events, ga
     fact, gaps = side(tmp_path, dmesg=program(tmp_path, "bin/dmesg", text), timeout=0.3 if "sleep" in text else 20)
     assert (fact["xid_events"] and len(fact["xid_events"])) == events
     assert not gaps if gap is None else gap in gaps[0]
+
+
+JOURNAL = """[    0.000000] gpu01 kernel: Linux version 5.15.0-119-generic
+[   77.125000] gpu01 kernel: NVRM: Xid (PCI:0000:3b:00): 48, pid=1, DBE (double bit error)
+[ 3023.054882] gpu01 kernel: NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.
+"""
+
+
+@pytest.mark.parametrize(
+    ("kmsg", "journal", "xids", "complete"),
+    [
+        ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", JOURNAL, [48, 79], True),
+        ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", JOURNAL[JOURNAL.index("[ 3023") :], [79], False),
+        ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", "", [79], False),
+        ("6,0,0,-;Linux version\n", JOURNAL, [], True),
+        ("", JOURNAL, [48, 79], True),
+    ],
+    ids=["buffer overrun", "both overrun", "no journal", "buffer whole", "buffer closed"],
+)
+def test_the_journal_is_asked_for_what_the_kernel_has_forgotten(tmp_path, kmsg, journal, xids, complete):
+    if kmsg:
+        put(tmp_path, "/dev/kmsg", kmsg)
+    (tmp_path / "said").write_text(journal)
+    journalctl = program(tmp_path, "bin/journalctl", 'cat "{}"\n'.format(tmp_path / "said"))
+    fact, gaps = side(tmp_path, journalctl=journalctl)
+    assert ([event["xid"] for event in fact["xid_events"]], fact["log_complete"]) == (xids, complete)
+    assert gaps == []
+
+
+def test_every_place_where_the_log_was_sought_is_named(tmp_path):
+    commands = {
+        name: program(tmp_path, "bin/" + name, f"echo no {name} >&2; exit 1\n") for name in ("journalctl", "dmesg")
+    }
+    _fact, gaps = side(tmp_path, **commands)
+    said = [f"{commands[name]}: no {name}" for name in ("journalctl", "dmesg")]
+    assert gaps == ["the kernel's log: No such file or directory; " + "; ".join(said)]
 
 
 @pytest.mark.parametrize(

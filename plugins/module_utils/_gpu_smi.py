@@ -132,13 +132,9 @@ def split_answer(answer: str) -> Tuple[str, str]:
 
 
 def _without(xml: str, tag: str) -> str:
-    """Return a text without the elements of this name; one that is not closed stays."""
+    """Return a text without the elements of this name; one that is not closed is where the text was cut off."""
     first, *rest = xml.split(f"<{tag}>")
-    kept = [first]
-    for part in rest:
-        _inside, closing, after = part.partition(f"</{tag}>")
-        kept.append(after if closing else f"<{tag}>{part}")
-    return "".join(kept)
+    return first + "".join(part.partition(f"</{tag}>")[2] for part in rest)
 
 
 def _escaped_names(xml: str) -> str:

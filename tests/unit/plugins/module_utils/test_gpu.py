@@ -176,10 +176,12 @@ def test_an_nvidia_smi_that_hangs_in_the_middle_still_gives_the_gpus_it_describe
     xml = smi_xml()
     (tmp_path / "xml").write_text(xml[: xml.rindex("<temperature>")])
     smi = tmp_path / "nvidia-smi"
-    smi.write_text('#!/bin/sh\ncat "$(dirname "$0")/xml"\nsleep 60\n')
+    smi.write_text('#!/bin/sh\ncd "$(dirname "$0")"\necho "$@" >> asked\ncat xml\nsleep 60\n')
     smi.chmod(0o755)
-    fact = gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 1)
+    fact = gpu.collect(Host(os.path.join(EMULATION, "v100")), MODELS, str(smi), 1)
     assert (fact["smi_status"], [device["index"] for device in fact["smi"]["gpus"]]) == ("timed_out", [0])
+    assert fact["disagreements"] == []  # half an answer does not deny the second GPU
+    assert (tmp_path / "asked").read_text() == "-q -x\n"
 
 
 def test_an_nvidia_smi_that_may_not_be_run_has_failed(tmp_path):

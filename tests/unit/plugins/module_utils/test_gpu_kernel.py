@@ -200,6 +200,9 @@ def test_dkms_is_told_for_each_installed_kernel(tmp_path):
     assert states(tmp_path) == {NEW: (None, None), OLD: (None, None)}
     folder = dkms(tmp_path)
     assert states(tmp_path)[NEW] == ("added", "580.178.04")
+    put(tmp_path, folder + "/build/make.log", "DKMS make.log for nvidia/580.178.04 for kernel " + OLD + " (x86_64)\n")
+    assert states(tmp_path) == {NEW: ("added", "580.178.04"), OLD: ("failed", "580.178.04")}
+    (tmp_path / folder.lstrip("/") / "build" / "make.log").unlink()
     put(tmp_path, folder + "/" + NEW + "/x86_64/module/nvidia.ko")
     assert states(tmp_path) == {NEW: ("built", "580.178.04"), OLD: ("added", "580.178.04")}
     put(tmp_path, "/lib/modules/" + NEW + "/updates/dkms/nvidia.ko")
@@ -218,12 +221,25 @@ def test_a_dkms_module_that_was_deleted_from_the_kernel_is_only_built(tmp_path):
     assert states(tmp_path)[NEW] == ("built", "580.178.04")
 
 
+def test_a_dkms_module_beside_a_packaged_one_is_only_built(tmp_path):
+    two_kernels(tmp_path)
+    put(tmp_path, dkms(tmp_path) + "/" + NEW + "/x86_64/module/nvidia.ko")
+    put(tmp_path, "/lib/modules/" + NEW + "/kernel/nvidia-580srv/nvidia.ko")
+    assert states(tmp_path)[NEW] == ("built", "580.178.04")
+
+
 def test_a_dkms_module_without_source_is_broken(tmp_path):
     two_kernels(tmp_path)
     dkms(tmp_path)
     (tmp_path / "usr/src/nvidia-580.178.04/dkms.conf").unlink()
     (tmp_path / "usr/src/nvidia-580.178.04").rmdir()
     assert states(tmp_path)[NEW] == ("broken", "580.178.04")
+
+
+def test_a_dkms_tree_that_says_nothing_of_its_source_is_not_broken(tmp_path):
+    two_kernels(tmp_path)
+    put(tmp_path, "/var/lib/dkms/nvidia/580.178.04/notes")
+    assert states(tmp_path)[NEW] == ("added", "580.178.04")
 
 
 def test_of_several_dkms_versions_the_best_state_counts_and_then_the_newest(tmp_path):
@@ -458,7 +474,7 @@ JOURNAL = """[    0.000000] gpu01 kernel: Linux version 5.15.0-119-generic
     ("kmsg", "journal", "xids", "complete"),
     [
         ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", JOURNAL, [48, 79], True),
-        ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", JOURNAL[JOURNAL.index("[ 3023") :], [79], False),
+        ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", JOURNAL[JOURNAL.index("[   77") :], [79], False),
         ("3,4471,3023054882,-;NVRM: Xid (PCI:0000:3b:00): 79, x\n", "", [79], False),
         ("6,0,0,-;Linux version\n", JOURNAL, [], True),
         ("", JOURNAL, [48, 79], True),

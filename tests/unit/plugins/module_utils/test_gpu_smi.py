@@ -187,6 +187,12 @@ def test_the_pcie_link_is_told_as_the_driver_sees_it():
     assert only_gpu("v10-driver-418.xml")["link"] == link
 
 
+def test_a_link_of_no_lanes_is_unknown():
+    xml = fixture("v10-driver-418.xml").replace("_link_width>8x<", "_link_width>0x<").replace("16x<", "[N/A]<")
+    (device,) = smi.parse_smi(xml)[0]["gpus"]
+    assert picked(device["link"], "width", "max_width") == (None, None)
+
+
 def test_mig_devices_are_listed():
     device = only_gpu("v11-driver-470.xml")
     assert picked(device, "mig_mode", "mig_mode_pending") == (True, False)
@@ -213,6 +219,13 @@ def test_a_process_name_that_looks_like_markup_harms_nobody():
     shell, server = only_gpu("v13-driver-615.xml")["processes"]
     assert picked(shell, "name", "memory_used_bytes") == ("sh -c a && b <c>", 2048 * MIB)
     assert picked(server, "type", "memory_used_bytes") == ("M+C", None)
+
+
+@pytest.mark.parametrize("words", ["N/A", "[Not Found]", "Insufficient Permissions", "GPU is lost"])
+def test_a_process_without_a_name_is_a_process(words):
+    xml = fixture("v8-driver-375.xml").replace("python<", words + "<").replace("1203 MiB", words)
+    (device,) = smi.parse_smi(xml)[0]["gpus"]
+    assert device["processes"] == [{"pid": 4711, "type": "C", "name": None, "memory_used_bytes": None}]
 
 
 def test_what_only_new_drivers_tell_is_told():

@@ -433,18 +433,19 @@ ansible_facts:
                   type: str
                   sample: None
                 reset_required: {description: Whether it waits for a reset., type: bool, sample: false}
-                performance_state: {description: From V(P0)\, fastest\, to V(P12)., type: str, sample: P0}
-                clocks: &clocks
+                performance_state: {description: "V(P0), the fastest, to V(P12).", type: str, sample: P0}
+                clocks:
                   description: Clocks now.
                   type: dict
-                  contains:
+                  contains: &clocks
                     graphics_mhz: {description: Graphics clock., type: int, sample: 1230}
                     sm_mhz: {description: Clock of the multiprocessors., type: int, sample: 1230}
                     memory_mhz: {description: Memory clock., type: int, sample: 877}
                     video_mhz: {description: Video clock., type: int, sample: 1110}
                 clocks_max:
-                  <<: *clocks
                   description: Highest clocks.
+                  type: dict
+                  contains: *clocks
                 clocks_application:
                   description: Clocks that applications get.
                   type: dict
@@ -534,7 +535,7 @@ ansible_facts:
                   elements: dict
                   contains:
                     pid: {description: Process., type: int, sample: 4711}
-                    type: {description: V(C) for compute\, V(G) for graphics\, V(C+G) for both., type: str, sample: C}
+                    type: {description: "V(C) for compute, V(G) for graphics, V(C+G) for both.", type: str, sample: C}
                     name: {description: Name., type: str, sample: python}
                     memory_used_bytes: {description: Memory in use in bytes., type: int, sample: 1261436928}
 """

@@ -105,14 +105,10 @@ def disagreements(pci: List[Dict[str, Any]], kernel: Dict[str, Any], smi: Option
         if not device:
             found.append("nvidia-smi shows a GPU at {} that is not on the PCI bus".format(gpu["address"]))
             continue
-        for key, words in (("width", "now"), ("max_width", "at most")):
-            lanes = device["link"][key], gpu["link"][key]
-            if None not in lanes and lanes[0] != lanes[1]:
-                found.append(
-                    "the GPU at {} has {} PCIe lanes {}, nvidia-smi says {}".format(
-                        gpu["address"], lanes[0], words, lanes[1]
-                    )
-                )
+        # Only now: at most, sysfs tells what the GPU can, and nvidia-smi what the GPU can in its slot.
+        lanes = device["link"]["width"], gpu["link"]["width"]
+        if None not in lanes and lanes[0] != lanes[1]:
+            found.append("the GPU at {} has {} PCIe lanes, nvidia-smi says {}".format(gpu["address"], *lanes))
     for address in sorted(bus):
         if bus[address]["kernel_driver"] == "nvidia" and address not in described:
             found.append(f"the GPU at {address} is bound to the nvidia driver, but nvidia-smi does not show it")
@@ -144,13 +140,15 @@ def ask_more(host, smi: Dict[str, Any], nvidia_smi: str, timeout: float, nvlink:
         if not wanted:
             continue
         answer = host.run([nvidia_smi, *words], timeout)
-        if answer.error or answer.rc:
+        nvlinks = parse_nvlinks(answer.stdout) if words[0] == "nvlink" else {}
+        if nvlinks or not (answer.error or answer.rc):
+            if words[0] == "nvlink":
+                add_nvlinks(smi, nvlinks)
+            else:
+                smi["topology"] = place_pairs(smi, parse_topology(answer.stdout))
+        if answer.error or (answer.rc and not nvlinks):  # a GPU without NVLink may be cause enough for a status
             said = answer.error or " ".join((answer.stdout + answer.stderr).split())[:QUOTE_LIMIT]
             host.gaps.append("{} {}: {}".format(nvidia_smi, " ".join(words), said or f"ended with status {answer.rc}"))
-        elif words[0] == "nvlink":
-            add_nvlinks(smi, parse_nvlinks(answer.stdout))
-        else:
-            smi["topology"] = place_pairs(smi, parse_topology(answer.stdout))
 
 
 def collect(

@@ -439,9 +439,9 @@ def parse_nvlinks(text: str) -> Dict[str, Optional[List[Dict[str, Any]]]]:
 
 
 def add_nvlinks(smi: Dict[str, Any], found: Dict[str, Optional[List[Dict[str, Any]]]]) -> None:
-    """Write the NVLinks into the GPUs to which they belong."""
+    """Write the NVLinks into the GPUs to which they belong; where it found nothing to list, no GPU has any."""
     for gpu in smi["gpus"]:
-        links = found.get(gpu["uuid"] or "", found.get(str(gpu["index"])))
+        links = found.get(gpu["uuid"] or "", found.get(str(gpu["index"]))) if found else []
         gpu["nvlinks"] = links
         gpu["nvlinks_active"] = None if links is None else sum(1 for link in links if link["active"])
 

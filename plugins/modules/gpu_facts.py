@@ -92,6 +92,10 @@ EXAMPLES = r"""
 - name: Refuse a host without a V100
   ansible.builtin.assert:
     that: ansible_facts['gpu'].pci | selectattr('architecture', 'equalto', 'volta') | length > 0
+
+- name: Name the GPUs that have fallen off the bus since the boot
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts['gpu'].kernel.xid_counts | default([], true) | selectattr('xid', 'equalto', 79) | list }}"
 """
 
 RETURN = r"""
@@ -154,7 +158,7 @@ ansible_facts:
                 speed_gts: {description: Speed now in GT/s., type: float, sample: 8.0}
                 width: {description: Lanes now., type: int, sample: 16}
                 max_speed_gts: {description: Highest speed in GT/s., type: float, sample: 8.0}
-                max_width: {description: Most lanes., type: int, sample: 16}
+                max_width: {description: Most lanes of the GPU itself., type: int, sample: 16}
         kernel:
           description: What the kernel, its log and the file system say of the drivers.
           type: dict
@@ -505,7 +509,7 @@ ansible_facts:
                     generation: {description: PCIe generation now., type: int, sample: 3}
                     width: {description: Lanes now., type: int, sample: 16}
                     max_generation: {description: Highest PCIe generation of GPU and host., type: int, sample: 3}
-                    max_width: {description: Most lanes., type: int, sample: 16}
+                    max_width: {description: Most lanes of the GPU in its slot., type: int, sample: 16}
                     replays: {description: How often a packet was sent again., type: int, sample: 0}
                 nvlinks:
                   description: >-

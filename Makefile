@@ -1,6 +1,7 @@
 # make demo         two hosts in containers on this machine, from nothing to a trained network
 # make demo-clean   remove all that the demo and the tests made in Docker
 # make test         every test: lint, unit, molecule
+# make verify-matrix  compare the compatibility data with what the package index serves today
 # make lint | unit | molecule [SCENARIO=pytorch] | bench | collection | clean
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SCENARIO ?= default training_check pytorch python bootstrap
 PARALLEL ?= 2
 
-.PHONY: demo demo-clean test lint unit molecule bench collection clean venv engine
+.PHONY: demo demo-clean test verify-matrix lint unit molecule bench collection clean venv engine
 
 demo: venv
 	@$(PYTHON) tests/workbench/engine.py up debian12
@@ -35,13 +36,18 @@ lint: venv
 	antsibull-changelog lint
 	ansible-lint
 
+# Then once more what runs on targets, with each of the Pythons 3.6, 3.8, 3.11 and 3.13 that this machine has.
 unit: venv
 	pytest tests/unit
+	@$(PYTHON) tests/workbench/pythons.py .cache/pythons
 
 molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian12 debian13
 	@mkdir -p .cache/molecule
 	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {}
+
+verify-matrix: venv
+	$(PYTHON) tests/matrix/verify.py
 
 bench: venv
 	$(PYTHON) tests/bench/environments.py

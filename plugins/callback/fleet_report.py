@@ -35,10 +35,12 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self.hosts: dict[str, dict[str, Any]] = {}
+        self.plan: list[str] = []
 
     def v2_runner_on_ok(self, result) -> None:
         """Keep the facts that the report is made of."""
         facts = _data(result).get("ansible_facts") or {}
+        self.plan = (facts.get("fleet_plan") or {}).get("table") or self.plan
         wanted = {name: facts[name] for name in FACTS if name in facts}
         if wanted:
             self.hosts.setdefault(_host(result), {}).update(wanted)
@@ -55,7 +57,10 @@ class CallbackModule(CallbackBase):
         self.hosts.setdefault(_host(result), {})["failed"] = f"unreachable: {_data(result).get('msg') or ''}"
 
     def v2_playbook_on_stats(self, stats) -> None:
-        """Print the report."""
+        """Print the report: of a playbook that plans the fleet, its table, which has all hosts in it."""
+        if self.plan:
+            self._display.display("\n" + "\n".join(self.plan))
+            return
         for name in sorted(self.hosts):
             self._display.display("\n" + "\n".join(block(name, self.hosts[name])))
 

@@ -15,7 +15,9 @@ description:
 positional: _input, expectations
 options:
   _input:
-    description: The host's C(ansible_facts), with C(gpu), C(memory) and C(nvme).
+    description:
+      - The host's C(ansible_facts), with C(gpu), C(memory), C(nvme) and C(host). A subject that is not there is not
+        judged.
     type: dict
     required: true
   expectations:
@@ -32,11 +34,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The findings, each with C(rule), C(severity) (V(info), V(warn) or V(fail)) and C(message).
+  description:
+    - The findings, each with C(rule), C(severity) (V(info), V(warn) or V(fail)) and C(message).
+    - The message names the device and the value, and ends with the way out.
   type: list
   elements: dict
   sample:
-    - {rule: gpu.expected, severity: fail, message: "8 x V100 expected, 7 found"}
+    - rule: gpu.remap_failure
+      severity: fail
+      message: >-
+        the GPU at 0000:3b:00.0 could not remap a failed memory row: isolate it and have it replaced; no reboot mends it
 """
 
 from typing import Any

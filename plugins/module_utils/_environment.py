@@ -25,6 +25,7 @@ MINIMUM_FREE_FILES = 50000
 
 _FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9._, -]*\])?==([A-Za-z0-9][A-Za-z0-9.!+_-]*)$")
+_LOCKED_PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
 _LOGIN = re.compile(r"://[^/\s]*@")
 _PROVE_IMPORTS = """
 import importlib, sys
@@ -47,6 +48,7 @@ class Wanted(NamedTuple):
     root: str
     python: str
     packages: Sequence[str]
+    lock: str = ""
     index_url: str = ""
     extra_index_urls: Sequence[str] = ()
     use_index: bool = True
@@ -109,7 +111,7 @@ def secrets(urls: List[str]) -> List[str]:
 
 def inputs(wanted: Wanted) -> Dict[str, Any]:
     """Return what makes one environment differ from another; logins and the way to the packages do not."""
-    return {
+    made_from = {
         "python": wanted.python,
         "packages": sorted(package.strip() for package in wanted.packages),
         "index_url": redact(wanted.index_url),
@@ -120,6 +122,23 @@ def inputs(wanted: Wanted) -> Dict[str, Any]:
         "imports": sorted(wanted.imports),
         "checks": [[_digest(check["code"]), *(check.get("args") or [])] for check in wanted.checks],
     }
+    if wanted.lock:
+        made_from["lock"] = _digest(wanted.lock)
+    return made_from
+
+
+def unlocked(wanted: Wanted) -> List[str]:
+    """Return the pins that are asked for and that the lock does not have, each with what it has instead."""
+    locked = {
+        normal_name(match.group(1)): match.group(2)
+        for match in map(_LOCKED_PIN.match, wanted.lock.splitlines())
+        if match
+    }
+    missing = []
+    for name, version in sorted(pins(wanted.packages).items()):
+        if locked.get(name) != version:
+            missing.append(f"{name}=={version} (the lock has {locked.get(name) or 'none'})")
+    return missing
 
 
 def key_of(made_from: Dict[str, Any]) -> str:
@@ -470,7 +489,10 @@ def build(host, wanted: Wanted, environment: str, key: str, lock: int, model: Op
         sources += ["--find-links", wanted.find_links] if wanted.find_links else []
         sources += [] if wanted.build else ["--only-binary", ":all:"]
         locked = os.path.join(environment, LOCKED)
-        if model and os.path.exists(os.path.join(model, LOCKED)):
+        if wanted.lock:
+            with open(locked, "w", encoding="utf-8") as file:
+                file.write(wanted.lock)
+        elif model and os.path.exists(os.path.join(model, LOCKED)):
             shutil.copyfile(os.path.join(model, LOCKED), locked)
         else:
             asked = os.path.join(scratch, "packages.txt")
@@ -512,6 +534,9 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
     pins(wanted.packages)
     if not re.match(r"[A-Za-z0-9][A-Za-z0-9_-]*$", wanted.name) or wanted.name == "current":
         raise Refused(f"name: {wanted.name!r} cannot name a folder; use letters, digits, '-' and '_'")
+    missing = unlocked(wanted) if wanted.lock else []
+    if missing:
+        raise Refused(f"the lock does not have {', '.join(missing)}; make it anew, or ask for what it has")
     key = key_of(inputs(wanted))
     if check_mode:
         result = predict(wanted, key)

@@ -301,7 +301,7 @@ def dkms_trees(host) -> List[Dict[str, Any]]:
                     "built": host.listdir(folder, quiet=True),
                     "installed": [target for target in links.values() if target.split("/")[0] == version],
                     "failed": failed.group(1) if failed else None,
-                    "broken": source is not None and not host.exists(os.path.join(folder, source)),
+                    "broken": source is not None and not host.leads_somewhere(folder + "/source"),
                 }
             )
     return trees

@@ -8,10 +8,12 @@ Private to the collection. What cannot be read becomes a gap, one sentence in ``
 """
 
 import os
+import select
 import signal
 import subprocess
+import threading
 import time
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 FILE_LIMIT = 1 << 20
 OUTPUT_LIMIT = 64 << 20
@@ -111,6 +113,55 @@ class Host:
             os.close(file)
         return _text(b"".join(data)), complaint
 
+    def leads_somewhere(self, path: str) -> bool:
+        """Say whether a path is there, a link to an absolute path being followed below the root."""
+        try:
+            target = os.readlink(self.path(path))
+        except OSError:
+            return self.exists(path)
+        return self.exists(target if os.path.isabs(target) else os.path.join(os.path.dirname(path), target))
+
+    def identity(self, path: str) -> Optional[Tuple[int, int, int]]:
+        """Return the device, major and minor, and the inode of a file, or None where there is none."""
+        try:
+            entry = os.stat(self.path(path))
+        except OSError:
+            return None
+        return os.major(entry.st_dev), os.minor(entry.st_dev), entry.st_ino
+
+    def space(self, path: str, timeout: float) -> Optional[Tuple[str, Any]]:
+        """Return the nearest folder that exists on the way to a path, and statvfs of it; None, and a gap, without.
+
+        A network filesystem whose server is gone answers never, and no signal helps: the question is left behind
+        in a thread that nobody waits for.
+        """
+        answer = []  # type: List[Tuple[str, Any]]
+        trouble = []  # type: List[str]
+
+        def ask() -> None:
+            place = self.path(path)
+            try:
+                while not os.path.exists(place) and place != os.path.dirname(place):
+                    place = os.path.dirname(place)
+                answer.append((self._below(os.path.realpath(place), path), os.statvfs(place)))
+            except (OSError, ValueError) as error:
+                trouble.append(str(getattr(error, "strerror", None) or error))
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(timeout)
+        if not answer:
+            self.gaps.append("{}: {}".format(path, (trouble or [f"its filesystem did not answer in {timeout:g} s"])[0]))
+            return None
+        return answer[0]
+
+    def _below(self, place: str, path: str) -> str:
+        """Return a real path as the machine calls it, or ``path`` where a link led out of the recording."""
+        root = os.path.realpath(self.root)
+        if root == os.sep:
+            return place
+        return place[len(root) :] or os.sep if place == root or place.startswith(root + os.sep) else path
+
     def run(
         self, argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None, pass_fds: Sequence[int] = ()
     ) -> Result:
@@ -138,6 +189,50 @@ class Host:
             stdout, stderr = _abandon(process)
             return Result(None, _text(stdout), _text(stderr), f"timed out after {timeout:g} s")
         return Result(process.returncode, _text(stdout), _text(stderr), None)
+
+    def in_child(self, function: Callable[[], bytes], timeout: float) -> Tuple[Optional[bytes], Optional[str]]:
+        """Return what a function returns, or None and why not; give it up after ``timeout`` seconds.
+
+        For a call into a driver that can hang where no signal reaches it: a child process makes the call. The child
+        holds none of this process's pipes, or whoever reads those would wait for it. An answer has at most 4096 bytes.
+        """
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                _let_go()
+                os.write(writer, b"+" + function())
+            except Exception as error:
+                os.write(writer, b"-" + str(getattr(error, "strerror", None) or error).encode("utf-8", "replace"))
+            finally:
+                os._exit(0)
+        os.close(writer)
+        answered = bool(select.select([reader], [], [], timeout)[0])
+        answer = os.read(reader, select.PIPE_BUF) if answered else b""
+        os.close(reader)
+        if not answered:
+            os.kill(child, signal.SIGKILL)
+        _reap(child)
+        if not answered:
+            return None, f"timed out after {timeout:g} s"
+        if answer[:1] == b"+":
+            return answer[1:], None
+        return None, _text(answer[1:]) or "no answer"
+
+
+def _let_go() -> None:
+    """Leave the session and the standard streams that a child shares with whoever started it."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+
+
+def _reap(child: int) -> None:
+    """Wait for a child that has ended or been killed, but no longer than KILL_WAIT_SECONDS for one that cannot end."""
+    end = time.monotonic() + KILL_WAIT_SECONDS
+    while os.waitpid(child, os.WNOHANG)[0] == 0 and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def _abandon(process):

@@ -52,6 +52,14 @@ options:
     type: list
     elements: str
     default: []
+  lock:
+    description:
+      - What is to be installed, with hashes, as M(gpufleet.workstation.python_lock) makes it.
+      - Exactly these files are installed then, from whatever index or mirror has them, and nothing is resolved. Every
+        one of O(packages) has to be in it.
+    type: str
+    default: ""
+    version_added: 0.2.0
   index_url:
     description: Package index. Empty means uv's own default. A login in the URL is kept out of every output and file.
     type: str
@@ -218,6 +226,7 @@ def main() -> None:
             "root": {"type": "path", "default": "/opt/gpufleet/envs"},
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "lock": {"type": "str", "default": ""},
             "index_url": {"type": "str", "default": "", "no_log": True},
             "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "use_index": {"type": "bool", "default": True},

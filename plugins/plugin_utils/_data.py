@@ -11,13 +11,17 @@ from typing import Any
 
 import yaml
 
-SUBJECTS = ("drivers", "gpus", "python", "pytorch")
+LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # every task is a process that reads the data anew: 10 times faster
+SUBJECTS = ("ansible", "bigdata", "cuda", "drivers", "gpus", "python", "pytorch", "tensorflow")
 
 
 @lru_cache(maxsize=None)
 def load(subject: str) -> dict[str, Any]:
     """Return one subject's data, read once for each process. It is shared: do not change it."""
-    return yaml.safe_load((Path(__file__).parent / "data" / f"{subject}.yml").read_text(encoding="utf-8"))
+    text = (Path(__file__).parent / "data" / f"{subject}.yml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=LOADER)  # noqa: S506 (a safe loader either way)
 
 
 def load_all() -> dict[str, dict[str, Any]]:

@@ -41,14 +41,15 @@ def run(*argv, cwd):
     return done.stdout
 
 
-def test_the_site_is_found_by_its_full_name(installed):
-    run("ansible-playbook", "gpufleet.workstation.site", "-i", "inventory.yml", "--syntax-check", cwd=installed)
+@pytest.mark.parametrize("playbook", ["site", "facts"])
+def test_a_playbook_is_found_by_its_full_name(installed, playbook):
+    run("ansible-playbook", f"gpufleet.workstation.{playbook}", "-i", "inventory.yml", "--syntax-check", cwd=installed)
 
 
 def test_every_module_and_filter_and_role_is_documented(installed):
     for kind, names in (
-        ("module", ["gpu_facts", "memory_facts", "nvme_facts", "python_environment", "training_check"]),
-        ("filter", ["preflight_findings", "stack_plan", "misspelt"]),
+        ("module", ["gpu_facts", "host_facts", "memory_facts", "nvme_facts", "python_environment", "training_check"]),
+        ("filter", ["fleet_table", "preflight_findings", "stack_plan", "misspelt"]),
         ("callback", ["fleet_report"]),
         ("role", [path.name for path in (CHECKOUT / "roles").iterdir()]),
     ):

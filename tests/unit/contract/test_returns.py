@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.gpufleet.workstation.plugins.module_utils import _gpu, _memory, _nvme
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _gpu, _memory, _nvme, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import gpu_models
 
@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from returns import TYPES, mismatches
 
 EMULATION = Path(__file__).resolve().parents[2] / "emulation"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 
 def collect_gpu(root):
@@ -24,6 +25,7 @@ COLLECT = {
     "gpu": collect_gpu,
     "memory": lambda root: _memory.collect(Host(str(root))),
     "nvme": lambda root: _nvme.collect(Host(str(root))),
+    "host": lambda root: _system.collect(Host(str(root)), ["/", "/boot", "/opt/gpufleet"]),
 }
 
 
@@ -36,6 +38,11 @@ def documented(name):
 @pytest.mark.parametrize("name", sorted(COLLECT))
 def test_what_is_documented_is_what_is_returned(name, machine):
     assert list(mismatches(documented(name), COLLECT[name](EMULATION / machine), name)) == []
+
+
+@pytest.mark.parametrize("machine", sorted(path.name for path in (FIXTURES / "host").iterdir()))
+def test_what_is_documented_of_a_host_is_what_is_returned(machine):
+    assert list(mismatches(documented("host"), COLLECT["host"](FIXTURES / "host" / machine), "host")) == []
 
 
 def test_a_wrong_type_and_a_forgotten_key_are_noticed():

@@ -2,7 +2,9 @@
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gpufleet.workstation.plugins.filter.stack_plan import describe, stack_plan
+from ansible_collections.gpufleet.workstation.plugins.filter.stack_plan import stack_plan
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import load_all
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import from_assumption, from_facts
 
 GPU = {
     "address": "0000:3b:00.0",
@@ -26,8 +28,11 @@ FACTS = {
 }
 
 
+DATA = load_all()
+
+
 def system(**facts):
-    return describe({**FACTS, **facts})["system"]
+    return from_facts({**FACTS, **facts}, DATA)["system"]
 
 
 def test_each_family_is_named_as_the_data_names_it():
@@ -38,7 +43,11 @@ def test_each_family_is_named_as_the_data_names_it():
 
 def test_amd_gpus_and_nvswitches_are_not_what_torch_is_chosen_for():
     others = [{**GPU, "vendor": "amd"}, {**GPU, "kind": "nvswitch"}]
-    assert len(describe({**FACTS, "gpu": {**FACTS["gpu"], "pci": [GPU, *others]}})["gpus"]) == 1
+    assert [
+        len(found) if isinstance(found, list) else found
+        for name, found in from_facts({**FACTS, "gpu": {**FACTS["gpu"], "pci": [GPU, *others]}}, DATA).items()
+        if name in ("gpus", "nvswitches")
+    ] == [1, 1]
 
 
 def test_a_recording_makes_an_emulated_plan():
@@ -59,3 +68,52 @@ def test_a_fact_that_nobody_gathered_is_named():
 
 def test_the_same_host_always_gets_the_same_plan():
     assert stack_plan(FACTS, {"sources": ["pypi"]}) == stack_plan(FACTS, {"sources": ["pypi"]})
+
+
+def test_what_the_data_says_of_a_gpu_comes_with_it():
+    assert from_facts(FACTS, DATA)["gpus"][0]["first_driver"] == 384
+
+
+RACK = {"os": "ubuntu", "os_version": "22.04", "gpus": [{"model": "A100-SXM4-80GB", "count": 8}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("V100-SXM2-32GB", "Tesla V100 SXM2 32GB"),
+        ("Tesla V100 SXM2 32GB", "Tesla V100 SXM2 32GB"),
+        ("a100_pcie_80", "A100 80GB PCIe"),
+        ("NVIDIA A100 80GB PCIe", "A100 80GB PCIe"),
+        ("1eb8", "Tesla T4"),
+        ("h200 nvl", "H200 NVL"),
+    ],
+)
+def test_a_gpu_that_is_assumed_is_found_by_any_of_its_names(name, key):
+    assert from_assumption({**RACK, "gpus": [{"model": name}]}, DATA)["gpus"][0]["model"] == key
+
+
+@pytest.mark.parametrize(
+    ("assumed", "words"),
+    [
+        ({"gpus": [{"model": "V100"}]}, "could be .*say which"),
+        ({"gpus": [{"model": "Voodoo 3"}]}, "no GPU of the table is called 'Voodoo 3'"),
+        ({"gpus": ["V100"]}, "a GPU is"),
+        ({"os": ""}, "needs os"),
+        ({"os_version": "23.10"}, "ubuntu23.10; the matrix has"),
+        ({"os_version": "26.04"}, "needs kernel"),
+        ({"cpu": "EPYC"}, "stack_assume has cpu; there are"),
+    ],
+)
+def test_an_assumption_that_says_too_little_is_refused(assumed, words):
+    with pytest.raises(AnsibleFilterError, match=words):
+        stack_plan({}, {}, {**RACK, **assumed})
+
+
+def test_eight_gpus_of_a_switched_board_are_assumed_to_have_nvswitches():
+    assert from_assumption(RACK, DATA)["nvswitches"] == 1
+    assert from_assumption({**RACK, "gpus": [{"model": "a100_sxm4_80", "count": 4}]}, DATA)["nvswitches"] == 0
+    assert stack_plan({}, {}, RACK)["driver"]["fabric_manager"]["wanted"] is True
+
+
+def test_a_rack_that_is_not_bought_yet_is_planned_without_facts():
+    assert stack_plan({}, {}, RACK)["host_class"] == "8 x A100-SXM4-80GB on ubuntu22.04"

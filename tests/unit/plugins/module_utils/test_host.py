@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 
 
@@ -109,3 +110,53 @@ def test_output_that_is_no_text_does_not_stop_it():
 
 def test_the_default_root_is_the_machine_itself():
     assert os.path.samefile(Host().path("/proc"), "/proc")
+
+
+def test_a_child_gives_back_what_its_function_returns():
+    assert Host().in_child(lambda: b"\0\1log", 10) == (b"\0\1log", None)
+
+
+def refused():
+    raise PermissionError(1, "Operation not permitted")
+
+
+def broken():
+    raise KeyError("x")
+
+
+def gone():
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("function", "error"), [(refused, "Operation not permitted"), (broken, "'x'"), (gone, "no answer")]
+)
+def test_a_child_that_fails_says_why(function, error):
+    assert Host().in_child(function, 10) == (None, error)
+
+
+def test_a_child_that_hangs_is_given_up_and_gone(tmp_path):
+    def hang():
+        (tmp_path / "child").write_text(str(os.getpid()))
+        time.sleep(60)
+
+    begin = time.time()
+    assert Host().in_child(hang, 0.5) == (None, "timed out after 0.5 s")
+    assert time.time() - begin < 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "child").read_text()), 0)
+
+
+def test_a_child_that_hangs_does_not_keep_the_output_open():
+    # Ansible waits for the end of a module's output: a child in the kernel must not hold it.
+    code = (
+        f"import os, sys, time; sys.path[:0] = {sys.path!r}\n"
+        "from ansible_collections.gpufleet.workstation.plugins.module_utils import _host\n"
+        "_host.os.kill = lambda *_: None  # no signal reaches it\n"
+        "_host.KILL_WAIT_SECONDS = 0.1\n"
+        "print(_host.Host().in_child(lambda: time.sleep(8), 0.3))"
+    )
+    begin = time.time()
+    result = Host().run([sys.executable, "-c", code], 20)
+    assert result.stdout.strip() == "(None, 'timed out after 0.3 s')"
+    assert time.time() - begin < 6

@@ -17,10 +17,16 @@ from base64 import urlsafe_b64encode
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+from ansible_collections.gpufleet.workstation.plugins.module_utils._lock import Target, platform, resolve
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CHECKOUT = os.path.normpath(os.path.join(HERE, *[os.pardir] * 4))
-UV = shutil.which("uv", path=os.pathsep.join([os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]))
+SEARCH_PATH = os.pathsep.join(
+    [os.path.dirname(sys.executable), os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]
+)
+UV = shutil.which("uv", path=SEARCH_PATH)
+# A controller, whatever Python it runs on: the module runs on the Python of this test.
+ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
 pytestmark = [
     pytest.mark.skipif(UV is None, reason="there is no uv to build with"),
@@ -310,6 +316,7 @@ def test_a_killed_run_leaves_the_previous_environment_and_the_next_run_finishes_
     assert not ensure(wanted)["changed"]
 
 
+@pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook")
 @pytest.mark.parametrize(
     "changes", [{}, {"packages": ["alpha==9.9"]}, {"keep": "no number"}], ids=["good", "failed", "wrong"]
 )
@@ -325,15 +332,7 @@ def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, cha
     (tmp_path / "variables.json").write_text(
         json.dumps({"options": options, "ansible_python_interpreter": sys.executable})
     )
-    playbook = [
-        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
-        "-i",
-        "host,",
-        "-c",
-        "local",
-        "-vvv",
-        "--diff",
-    ]
+    playbook = [ANSIBLE_PLAYBOOK, "-i", "host,", "-c", "local", "-vvv", "--diff"]
     said = subprocess.run(
         [*playbook, "-e", "@" + str(tmp_path / "variables.json"), str(tmp_path / "play.json")],
         stdout=subprocess.PIPE,
@@ -348,3 +347,57 @@ def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, cha
         for name in files:
             with open(os.path.join(folder, name), "rb") as file:
                 assert b"canary" not in file.read(), name
+
+
+# locks
+
+
+def locked(want, **changes):
+    return resolve(Host(), want(**changes), Target("{}.{}".format(*sys.version_info[:2]), "2.28"))
+
+
+def test_a_lock_names_everything_with_hashes(want):
+    lines = locked(want).splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["alpha==1.0 \\", "beta==1.0 \\"]
+    assert sum("--hash=sha256:" in line for line in lines) == 2
+
+
+def test_a_locked_environment_has_what_the_lock_says_though_newer_is_there(want, wheels):
+    lock = locked(want)
+    make_wheel(wheels, "beta", "9.0")
+    assert listed(ensure(want(lock=lock))) == ["alpha==1.0", "beta==1.0"]
+    assert not ensure(want(lock=lock))["changed"]
+    assert listed(ensure(want(name="free"))) == ["alpha==1.0", "beta==9.0"]
+
+
+def test_a_file_that_is_not_the_locked_one_is_refused(want, wheels, tmp_path):
+    lock = locked(want)
+    make_wheel(wheels, "beta", "1.0", "print('somebody else made this')")
+    with pytest.raises(env.Refused, match="checksum"):
+        ensure(want(lock=lock, cache_dir=str(tmp_path / "another host")))
+
+
+def test_a_pin_that_the_lock_does_not_have_is_named_before_anything_is_built(want):
+    with pytest.raises(env.Refused, match=r"the lock does not have alpha==2\.0 \(the lock has 1\.0\)"):
+        ensure(want(lock=locked(want), packages=["alpha==2.0"]))
+    assert not os.path.exists(want().folder)
+
+
+def test_constraints_bind_what_others_bring_along(want, wheels):
+    make_wheel(wheels, "beta", "0.5")
+    lock = resolve(Host(), want(), Target("3.12", "2.28"), ["beta<1"])
+    assert "beta==0.5" in lock
+
+
+def test_what_cannot_be_locked_ends_in_a_sentence(want):
+    with pytest.raises(env.Refused, match="alpha"):
+        locked(want, packages=["alpha==7.0"])
+    with pytest.raises(env.Refused, match=r"no program /nowhere/uv here.*pip install uv"):
+        locked(want, uv="/nowhere/uv")
+
+
+@pytest.mark.parametrize(
+    ("glibc", "name"), [("2.17", "2_17"), ("2.27", "2_28"), ("2.28", "2_28"), ("2.36", "2_36"), ("2.43", "2_40")]
+)
+def test_every_glibc_has_a_platform_to_resolve_for(glibc, name):
+    assert platform(glibc) == "x86_64-manylinux_" + name

@@ -1,169 +1,129 @@
-"""Which versions a host gets: a table of hosts, and what must hold for every host there could be."""
+"""Which versions a host gets: the table of hosts in stacks.py, and what must hold for every host there could be."""
 
 import random
+import re
 
 import pytest
+import stacks
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import load_all
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._resolver import Refusal, number, resolve, runs_on
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import from_assumption
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._resolver import (
+    COMPONENTS,
+    PART_OF,
+    SOURCES,
+    WISHES,
+    Refusal,
+    resolve,
+)
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import number, runs_on
 
 DATA = load_all()
-GPUS = {row["key"]: row for row in DATA["gpus"]["gpus"]}
-PYPI = {"sources": ["pypi"]}
-ALL = {"sources": ["pypi", "pytorch", "uv"]}
-KERNELS = {"ubuntu18.04": "4.15.0-213-generic", "el7": "3.10.0-1160.el7.x86_64"}
 
 
-def gpu(key):
-    row = GPUS[key]
-    capability = DATA["gpus"]["architectures"][row["architecture"]]["compute_capability"]
-    return {
-        "model": row["name"],
-        "architecture": row["architecture"],
-        "compute_capability": capability,
-        "id": f"10de:{row['device_ids'][0]} at 0000:3b:00.0",
-    }
+def host(system, gpus=(), more=None):
+    name, version = re.match(r"([a-z]+)([\d.]+)$", system).groups()
+    return from_assumption({"gpus": gpus, "os": name, "os_version": version, **(more or {})}, DATA)
 
 
-def host(system, *keys, python=None, driver=None):
-    return {
-        "gpus": [gpu(key) for key in keys],
-        "system": system,
-        "python": python or DATA["python"]["systems"][system]["python"] or "3.14",
-        "kernel": KERNELS.get(system, "6.1.0-18-amd64"),
-        "machine": "x86_64",
-        "driver_version": driver,
-        "emulated": False,
-    }
+def name_of(row):
+    models = "+".join(group["model"] for group in row[1]) or "none"
+    return f"{row[0]}-{models}-{abs(hash(str(row[2:5]))) % 9973}"
 
 
-V100, A100, T4, H100, B200 = "v100_pcie_32", "a100_pcie_80", "t4", "h100_sxm", "b200"
-
-# Expectations: the wheels' own architecture lists (PyPI), the 2.14 and 2.15 build matrices (vendor index), the driver
-# branches of NVIDIA's architecture matrix, Requires-Python and manylinux tags of the wheels.
-PLANS = [
-    # system, GPUs, wishes -> torch, variant, Python, its source, driver branch, flavour
-    ("debian12", [V100], PYPI, "2.10.0", "cu128", "3.11", "distribution", "580", "proprietary"),
-    ("debian12", [A100], PYPI, "2.15.0", "cu132", "3.11", "distribution", "580", "open"),
-    ("debian12", [V100], ALL, "2.14.1", "cu126", "3.11", "distribution", "580", "proprietary"),
-    ("debian12", [A100], ALL, "2.15.0", "cu132", "3.11", "distribution", "580", "open"),
-    ("debian12", [V100, A100], PYPI, "2.10.0", "cu128", "3.11", "distribution", "580", "proprietary"),
-    ("debian12", [V100, A100], ALL, "2.14.1", "cu126", "3.11", "distribution", "580", "proprietary"),
-    ("debian13", [V100], PYPI, "2.10.0", "cu128", "3.13", "distribution", "580", "proprietary"),
-    ("debian13", [A100], PYPI, "2.15.0", "cu132", "3.13", "distribution", "580", "open"),
-    ("debian11", [A100], PYPI, "2.8.0", "cu128", "3.9", "distribution", "580", "open"),
-    ("debian11", [A100], ALL, "2.15.0", "cu132", "3.12", "uv", "580", "open"),
-    ("debian11", [V100], ALL, "2.14.1", "cu126", "3.12", "uv", "580", "proprietary"),
-    ("ubuntu24.04", [T4], PYPI, "2.15.0", "cu132", "3.12", "distribution", "580", "open"),
-    ("ubuntu24.04", [H100], PYPI, "2.15.0", "cu132", "3.12", "distribution", "580", "open"),
-    ("ubuntu24.04", [B200], PYPI, "2.15.0", "cu132", "3.12", "distribution", "580", "open"),
-    ("ubuntu24.04", [], PYPI, "2.15.0", "cu132", "3.12", "distribution", None, None),
-    ("ubuntu22.04", [V100], PYPI, "2.10.0", "cu128", "3.10", "distribution", "580", "proprietary"),
-    ("ubuntu22.04", [A100], PYPI, "2.14.1", "cu130", "3.10", "distribution", "580", "open"),
-    ("ubuntu22.04", [A100], ALL, "2.15.0", "cu132", "3.12", "uv", "580", "open"),
-    ("ubuntu20.04", [V100], PYPI, "2.4.1", "cu121", "3.8", "distribution", "580", "proprietary"),
-    ("ubuntu18.04", [V100], PYPI, "1.10.2", "cu102", "3.6", "distribution", "580", "proprietary"),
-    ("ubuntu18.04", [V100], ALL, "2.6.0", "cu124", "3.12", "uv", "580", "proprietary"),
-    ("ubuntu26.04", [A100], PYPI, "2.15.0", "cu132", "3.14", "distribution", "580", "open"),
-    ("el7", [V100], ALL, "2.4.1", "cu121", "3.8", "uv", "535", "proprietary"),
-    ("el8", [A100], ALL, "2.15.0", "cu132", "3.12", "uv", "580", "open"),
-    ("el9", [V100], PYPI, "2.8.0", "cu128", "3.9", "distribution", "580", "proprietary"),
-    ("el10", [A100], PYPI, "2.15.0", "cu132", "3.12", "distribution", "580", "open"),
-    (
-        "debian12",
-        [V100],
-        {**PYPI, "pytorch_version": "1.13.1"},
-        "1.13.1",
-        "cu117",
-        "3.11",
-        "distribution",
-        "580",
-        "proprietary",
-    ),
-    ("debian12", [A100], {**PYPI, "driver_branch": "595"}, "2.15.0", "cu132", "3.11", "distribution", "595", "open"),
-    ("debian12", [A100], {**ALL, "python_version": "3.13"}, "2.15.0", "cu132", "3.13", "uv", "580", "open"),
-    ("debian12", [A100], {**ALL, "pytorch_variant": "cu130"}, "2.15.0", "cu130", "3.11", "distribution", "580", "open"),
-]
-
-
-@pytest.mark.parametrize("row", PLANS, ids=lambda row: f"{row[0]}-{'+'.join(row[1]) or 'none'}-{row[3]}")
+@pytest.mark.parametrize("row", stacks.PLANS, ids=lambda row: f"{row[0]}-{row[4].split()[0]}")
 def test_a_host_gets_the_newest_that_works_on_it(row):
-    system, keys, wishes, torch, variant, python, source, branch, flavor = row
-    plan = resolve(host(system, *keys), wishes, DATA)
-    assert (plan["pytorch"]["version"], plan["pytorch"]["variant"]) == (torch, variant)
-    assert (plan["python"]["version"], plan["python"]["source"]) == (python, source)
-    assert (plan["driver"]["branch"], plan["driver"]["flavor"]) == (branch, flavor)
+    system, gpus, more, wishes, expected, _source = row
+    got = stacks.said(resolve(host(system, gpus, more), wishes, DATA))
+    wanted = dict(part.split("=", 1) for part in expected.split())
+    assert {name: got[name] for name in wanted} == wanted
 
 
-REFUSALS = [
-    ("debian12", [V100, B200], PYPI, ["volta", "blackwell_dc", "another host"]),
-    ("debian12", [V100], {**PYPI, "pytorch_version": "2.15.0"}, ["no sm_70", "stack_pytorch_version", "newest"]),
-    ("debian12", [V100], {**PYPI, "driver_branch": "595"}, ["595", "ends with branch 580"]),
-    ("debian12", [V100], {**PYPI, "driver_branch": "581"}, ["'581'", "580"]),
-    ("debian12", [A100], {**PYPI, "pytorch_version": "9.9"}, ["9.9", "2.15.0"]),
-    ("debian12", [A100], {**PYPI, "python_version": "3.13"}, ["3.13", "3.11"]),
-    ("debian12", [A100], {"sources": ["pip"]}, ["pip", "pypi"]),
-    ("debian12", [A100], {"sources": ["uv"]}, ["at least one of pypi and pytorch"]),
-    ("debian12", [A100], {"pytorch_verison": "2.15.0"}, ["pytorch_verison"]),
-    ("ubuntu18.04", [A100], PYPI, ["no wheel for Python 3.6", "Allow stack_sources", "with Python 3.12"]),
-    ("el7", [B200], ALL, ["Nothing that could be wished for"]),
-]
+def test_every_expectation_names_what_it_is_known_from():
+    known = {"WHEEL", "INDEX", "NVIDIA", "REPO", "KERNEL", "JAVA"}
+    assert all(set(row[5].split()) <= known and row[5] for row in stacks.PLANS)
+    assert len(stacks.PLANS) >= 60
 
 
-@pytest.mark.parametrize("row", REFUSALS, ids=lambda row: f"{row[0]}-{'+'.join(row[1])}-{row[3][0]}")
+@pytest.mark.parametrize("row", stacks.REFUSALS, ids=lambda row: f"{row[0]}-{row[4][0][:40]}")
 def test_a_host_that_nothing_fits_is_told_why_and_the_way_out(row):
-    system, keys, wishes, words = row
+    system, gpus, more, wishes, words = row
     with pytest.raises(Refusal) as refusal:
-        resolve(host(system, *keys), wishes, DATA)
+        resolve(host(system, gpus, more), wishes, DATA)
     for word in words:
         assert word in str(refusal.value)
 
 
 def test_an_unknown_gpu_is_named_by_its_id():
-    stranger = {
-        **gpu(A100),
-        "architecture": None,
-        "compute_capability": None,
-        "model": None,
-        "id": "10de:ffff at 0000:3b:00.0",
-    }
+    stranger = {"architecture": None, "compute_capability": None, "model": None, "id": "10de:ffff at 0000:3b:00.0"}
     with pytest.raises(Refusal, match=r"10de:ffff at 0000:3b:00\.0.*gpus\.yml"):
-        resolve({**host("debian12"), "gpus": [stranger]}, PYPI, DATA)
+        resolve({**host("debian12"), "gpus": [stranger]}, {}, DATA)
 
 
 @pytest.mark.parametrize(("field", "value"), [("system", "slackware15"), ("machine", "aarch64")])
 def test_a_platform_outside_the_matrix_is_named(field, value):
     with pytest.raises(Refusal, match=value):
-        resolve({**host("debian12", A100), field: value}, PYPI, DATA)
-
-
-def test_a_loaded_driver_that_nobody_upgrades_bounds_the_wheel():
-    plan = resolve(host("debian12", A100, driver="535.261.03"), PYPI, DATA)
-    assert (plan["pytorch"]["version"], plan["pytorch"]["variant"]) == ("2.10.0", "cu128")
-    assert "needs driver 580.65.06" in plan["pytorch"]["reason"]
-    managed = resolve(host("debian12", A100, driver="535.261.03"), {**PYPI, "driver_managed": True}, DATA)
-    assert managed["pytorch"]["version"] == "2.15.0"
+        resolve({**host("debian12", stacks.A100), field: value}, {}, DATA)
 
 
 def test_a_plan_says_what_bounded_it_and_what_would_change_it():
-    plan = resolve(host("debian12", V100), PYPI, DATA)
-    assert plan["pytorch"]["reason"].endswith("torch 2.15.0 (cu132) has no sm_70 (Tesla V100 PCIe 32GB)")
-    assert plan["pytorch"]["would_change"] == "torch 2.14.1 (cu126) with stack_sources ['pypi', 'pytorch', 'uv']"
-    assert plan["cuda"]["toolkit"] == "12.9"
+    plan = resolve(host("debian12", stacks.V100), {"sources": ["pypi"]}, DATA)
+    assert plan["pytorch"]["reason"].endswith("torch 2.15.0 (cu132) has no sm_70 (Tesla V100 SXM2 32GB)")
+    assert plan["pytorch"]["would_change"] == "torch 2.14.1 (cu126): add pytorch to stack_sources"
+    assert "ends with branch 580" in plan["driver"]["reason"]
+    assert plan["cuda"]["reason"].startswith("the last with volta")
+
+
+def test_a_loaded_driver_that_nobody_upgrades_is_what_would_change_the_wheel():
+    old = host("debian12", stacks.A100_PCIE, {"driver_version": "535.261.03"})
+    torch = resolve(old, {"sources": ["pypi", "nvidia"]}, DATA)["pytorch"]
+    assert "needs driver 580.65.06, and 535.261.03 is the one to count on" in torch["reason"]
+    assert torch["would_change"] == "torch 2.15.0 (cu132): add nvidia_driver to stack_components"
+
+
+def test_the_newest_plan_says_that_nothing_would_change_it():
+    plan = resolve(host("debian12", stacks.A100_PCIE), {}, DATA)
+    assert [plan[PART_OF.get(component, component)]["would_change"] for component in COMPONENTS] == [""] * 6
 
 
 def test_the_vendors_wheel_is_asked_for_by_its_whole_name():
-    torch = resolve(host("debian12", V100), ALL, DATA)["pytorch"]
+    torch = resolve(host("debian12", stacks.V100), {}, DATA)["pytorch"]
     assert torch["requirement"] == "torch==2.14.1+cu126"
     assert torch["index_url"].endswith("/whl/cu126")
 
 
-def test_releases_built_for_numpy_1_get_numpy_1():
-    plan = resolve(host("debian12", V100), {**PYPI, "pytorch_version": "2.0.1"}, DATA)
-    assert plan["science"]["numpy"] == "1.26.4"
+def test_tensorflow_brings_its_cuda_on_gpu_hosts_only():
+    flow = resolve(host("debian12", stacks.V100), {}, DATA)["tensorflow"]
+    assert flow["requirement"] == "tensorflow[and-cuda]==2.21.0"
+    assert flow["constraints"] == ["nvidia-cudnn-cu12==9.10.2.21"]
+    plain = resolve(host("debian12"), {}, DATA)["tensorflow"]
+    assert (plain["requirement"], plain["constraints"]) == ("tensorflow==2.21.0", [])
 
 
-def test_the_last_release_for_python_36_gets_the_companions_that_have_a_wheel():
-    assert resolve(host("ubuntu18.04", V100), PYPI, DATA)["pytorch"]["torchvision"] == "0.11.2"
+def test_what_is_not_wanted_and_cannot_be_had_is_left_out_with_the_reason():
+    plan = resolve(host("ubuntu20.04", stacks.V100), {"sources": ["pypi"]}, DATA)
+    assert plan["spark"]["version"] is None
+    assert plan["spark"]["reason"].startswith("spark 4.3.0 needs Java")
+    assert plan["wanted"] == ["pytorch"]
+
+
+def test_a_conflict_is_the_smallest_set_and_dropping_any_of_it_helps():
+    wishes = {
+        "tensorflow_version": "2.15.1",
+        "python_version": "3.13",
+        "pytorch_version": "2.10.0",
+        "sources": ["pypi"],
+    }
+    with pytest.raises(Refusal) as refusal:
+        resolve(host("debian12", stacks.V100), {**wishes, "sources": list(SOURCES)}, DATA)
+    assert refusal.value.conflict == ["stack_python_version 3.13", "stack_tensorflow_version 2.15.1"]
+    assert len(refusal.value.ways_out) == 2
+    for name in ("tensorflow_version", "python_version"):
+        resolve(host("debian12", stacks.V100), {**wishes, "sources": list(SOURCES), name: WISHES[name]}, DATA)
+
+
+def test_the_controllers_that_manage_the_host_are_named():
+    assert resolve(host("ubuntu18.04"), {}, DATA)["controller"]["ansible_core"] == ["2.16"]
+    assert "2.16" not in resolve(host("debian13"), {}, DATA)["controller"]["ansible_core"]
 
 
 @pytest.mark.parametrize(
@@ -173,50 +133,125 @@ def test_the_last_release_for_python_36_gets_the_companions_that_have_a_wheel():
         (["8.6"], "8.0", False),
         (["7.0"], "7.5", True),
         (["7.5"], "8.0", False),
+        (["sm_70", "compute_80"], "12.0", True),
+        (["sm_70", "compute_80"], "7.5", True),
+        (["sm_75", "compute_80"], "7.0", False),
+        (["sm_100"], "10.0", True),
         ([], "8.0", False),
     ],
 )
-def test_machine_code_runs_within_a_major_version_and_upwards(built_for, capability, runs):
+def test_machine_code_runs_within_a_major_version_and_ptx_upwards(built_for, capability, runs):
     assert runs_on(built_for, capability) is runs
 
 
-def random_hosts(count):
+# ---- what must hold for every host there could be
+
+
+def random_questions(count):
     chance = random.Random(580)
+    keys = [row["key"] for row in DATA["gpus"]["gpus"]]
     for _ in range(count):
         system = chance.choice(list(DATA["python"]["systems"]))
-        keys = chance.choices(list(GPUS), k=chance.randint(0, 3))
-        driver = chance.choice([None, "450.80.02", "535.261.03", "580.178.04", "595.91.07"])
-        wishes = {
-            "sources": chance.choice([["pypi"], ["pytorch"], ["pypi", "uv"], ["pypi", "pytorch", "uv"]]),
-            "driver_managed": chance.random() < 0.5,
+        more = {
+            "python": chance.choice(["3.6", "3.8", "3.10", "3.12", "3.14"]),
+            "kernel": chance.choice(["3.10", "5.4", "6.8"]),
         }
-        yield host(system, *keys, driver=driver), wishes
+        if chance.random() < 0.3:
+            more["driver_version"] = chance.choice(["450.80.02", "535.261.03", "580.178.04", "595.91.07"])
+        gpus = [{"model": key, "count": chance.randint(1, 8)} for key in chance.choices(keys, k=chance.randint(0, 2))]
+        wishes = {"sources": sorted({"pypi", *chance.sample(SOURCES, k=chance.randint(0, 5))})}
+        wishes["components"] = chance.sample(COMPONENTS, k=chance.randint(0, 4))
+        for name, values in (
+            ("pytorch_version", ["2.10.0", ">=2.6,<2.12", "1.13.1"]),
+            ("tensorflow_version", ["2.15.1", ">=2.16", "2.3.4"]),
+            ("python_version", ["3.12", "distribution", ">=3.10"]),
+            ("driver_branch", ["580", "newest", "<570"]),
+            ("cuda_version", ["12.9", ">=13"]),
+            ("spark_version", ["long-term", "4.1"]),
+        ):
+            if chance.random() < 0.12:
+                wishes[name] = chance.choice(values)
+        yield host(system, gpus, more), wishes
+
+
+def answer(subject, wishes):
+    try:
+        return resolve(subject, wishes, DATA)
+    except Refusal:
+        return None
+
+
+ANSWERS = [(subject, wishes, answer(subject, wishes)) for subject, wishes in random_questions(300)]
 
 
 def test_no_plan_pairs_a_gpu_with_what_the_data_says_it_cannot_use():
-    plans = 0
-    for subject, wishes in random_hosts(1500):
-        try:
-            plan = resolve(subject, wishes, DATA)
-        except Refusal:
-            continue
-        plans += 1
+    flows = {row["version"]: row for row in DATA["tensorflow"]["releases"]}
+    plans = [(subject, plan) for subject, _wishes, plan in ANSWERS if plan]
+    for subject, plan in plans:
         for device in subject["gpus"]:
             limits = DATA["gpus"]["architectures"][device["architecture"]]
-            assert runs_on(plan["pytorch"]["architectures"], device["compute_capability"])
-            assert limits["last_driver"] is None or int(plan["driver"]["branch"]) <= limits["last_driver"]
-            assert plan["driver"]["flavor"] != {"unsupported": "open", "required": "proprietary"}.get(
-                limits["open_modules"]
+            torch, flow, cuda, driver = plan["pytorch"], plan["tensorflow"], plan["cuda"], plan["driver"]
+            assert torch["version"] is None or runs_on(torch["architectures"], device["compute_capability"])
+            assert flow["version"] is None or runs_on(
+                flows[flow["version"]]["architectures"], device["compute_capability"]
             )
-            assert limits["last_cuda"] is None or number(plan["cuda"]["toolkit"]) <= number(limits["last_cuda"])
-    assert plans > 500
+            assert limits["last_driver"] is None or int(driver["branch"]) <= limits["last_driver"]
+            assert int(driver["branch"]) >= device["first_driver"]
+            never = {"unsupported": "open", "required": "proprietary"}.get(limits["open_modules"])
+            assert driver["flavor"] is None or driver["flavor"] != never
+            for toolkit in filter(None, [cuda["toolkit"]]):
+                assert limits["last_cuda"] is None or number(toolkit) <= number(limits["last_cuda"])
+                assert limits["first_cuda"] is None or number(toolkit) >= number(limits["first_cuda"])
+            if limits["last_cudnn"]:
+                assert cuda["cudnn"] is None or number(cuda["cudnn"]) <= number(limits["last_cudnn"])
+                pin = (flow["cudnn"] or "").removeprefix("==").removesuffix(".*")
+                assert flow["version"] is None or number(pin) <= number(limits["last_cudnn"])
+    assert len(plans) > 100
 
 
-def test_more_sources_never_take_a_plan_away_nor_make_it_older():
-    for subject, wishes in random_hosts(400):
-        try:
-            plan = resolve(subject, wishes, DATA)
-        except Refusal:
+def test_no_plan_counts_on_a_newer_driver_python_or_glibc_than_there_is():
+    torches = {row["version"]: row for row in DATA["pytorch"]["releases"]}
+    for subject, _wishes, plan in ANSWERS:
+        if not plan or not plan["pytorch"]["version"]:
             continue
-        wider = resolve(subject, {**wishes, **ALL}, DATA)
-        assert number(wider["pytorch"]["version"]) >= number(plan["pytorch"]["version"])
+        row, torch = torches[plan["pytorch"]["version"]], plan["pytorch"]
+        if plan["driver"]["version"]:
+            floor = DATA["pytorch"]["driver_floors"][torch["variant"]]
+            assert number(plan["driver"]["version"]) >= number(floor)
+        assert torch["python"]["version"] in row["python"]
+        assert number(DATA["python"]["systems"][subject["system"]]["glibc"]) >= number(row["glibc"])
+
+
+def test_relaxing_a_wish_never_makes_a_plan_impossible():
+    for subject, wishes, plan in ANSWERS:
+        if not plan:
+            continue
+        for name in wishes:
+            relaxed = {key: value for key, value in wishes.items() if key != name}
+            if name == "components":  # without nvidia_driver, a loaded driver stays: that is no relaxation
+                relaxed["components"] = [one for one in wishes["components"] if one == "nvidia_driver"]
+            assert answer(subject, relaxed), (subject["system"], wishes, name)
+
+
+def test_more_sources_never_make_pytorch_older():
+    for subject, wishes, plan in ANSWERS:
+        if plan and plan["pytorch"]["version"] and "nvidia_driver" not in plan["wanted"]:
+            wider = answer(subject, {**wishes, "sources": list(SOURCES)})
+            assert number(wider["pytorch"]["version"]) >= number(plan["pytorch"]["version"])
+
+
+def test_a_refusal_names_a_conflict_that_really_is_one():
+    for subject, wishes, plan in ANSWERS:
+        if plan is None:
+            with pytest.raises(Refusal) as refusal:
+                resolve(subject, wishes, DATA)
+            assert (
+                refusal.value.conflict or "another host" in str(refusal.value) or "Nothing that" in str(refusal.value)
+            )
+
+
+def test_the_same_question_has_the_same_answer_in_any_order():
+    shuffled = list(ANSWERS)
+    random.Random(7).shuffle(shuffled)
+    for subject, wishes, plan in shuffled[:200]:
+        assert answer(subject, wishes) == plan

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Describes a host as the resolver knows it, from its facts or from what the inventory assumes of it.
+
+Pure; private to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+ASSUMED = ("gpus", "os", "os_version", "kernel", "python", "driver_version", "nvswitches", "machine")
+ENTERPRISE_LINUX = ("almalinux", "centos", "el", "oraclelinux", "redhat", "rhel", "rocky")
+SWITCHED_FROM = 8  # boards with this many GPUs join them by NVSwitch
+
+
+def from_facts(facts: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the host that was read. KeyError names a fact that nobody gathered."""
+    gpu = facts["gpu"]
+    nvidia = [device for device in gpu["pci"] if device["vendor"] == "nvidia"]
+    name, major = facts["distribution"].lower(), facts["distribution_major_version"]
+    if facts["os_family"] == "RedHat":
+        name = "el"
+    python = facts["python"]["version"]
+    return {
+        "gpus": [
+            {
+                "model": device["model"],
+                "architecture": device["architecture"],
+                "compute_capability": device["compute_capability"],
+                "id": f"{device['vendor_id']}:{device['device_id']} at {device['address']}",
+                **_limits(device["vendor_id"], device["device_id"], data),
+            }
+            for device in nvidia
+            if device["kind"] == "gpu"
+        ],
+        "nvswitches": sum(1 for device in nvidia if device["kind"] == "nvswitch"),
+        "system": name + (facts["distribution_version"] if name == "ubuntu" else major),
+        "python": f"{python['major']}.{python['minor']}",
+        "kernel": facts["kernel"],
+        "machine": facts["architecture"],
+        "driver_version": gpu["kernel"]["driver_version"],
+        "emulated": gpu["root"] != "/",
+    }
+
+
+def _limits(vendor: str, device: str, data: dict[str, Any]) -> dict[str, Any]:
+    for row in data["gpus"]["gpus"]:
+        if row["vendor_id"] == vendor and device in row["device_ids"]:
+            return {"first_driver": row["first_driver"], "fabric_manager": row["fabric_manager"]}
+    return {}
+
+
+def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the host that the inventory assumes (C(stack_assume)). ValueError says what is wrong with it."""
+    unknown = sorted(set(assumed) - set(ASSUMED))
+    if unknown:
+        raise ValueError(f"stack_assume has {', '.join(unknown)}; there are {', '.join(ASSUMED)}")
+    if not assumed.get("os") or not assumed.get("os_version"):
+        raise ValueError("stack_assume needs os (ubuntu, debian or el) and os_version ('22.04', '12', '9')")
+    name, version = str(assumed["os"]).lower(), str(assumed["os_version"])
+    if name in ENTERPRISE_LINUX:
+        name = "el"
+    system = name + (version if name == "ubuntu" else version.split(".", maxsplit=1)[0])
+    usual = data["python"]["systems"].get(system)
+    if not usual:
+        raise ValueError(f"stack_assume is of {system}; the matrix has {', '.join(data['python']['systems'])}")
+    for needed in ("kernel", "python"):
+        if not assumed.get(needed) and not usual[needed]:
+            raise ValueError(f"stack_assume needs {needed}: what {system} brings is not in the matrix")
+    gpus, switched = [], False
+    for group in assumed.get("gpus") or []:
+        if not isinstance(group, dict) or not group.get("model"):
+            raise ValueError(f"stack_assume: a GPU is {{model: ..., count: ...}}, not {group!r}")
+        row, count = _model(str(group["model"]), data), int(group.get("count", 1))
+        switched = switched or (row["fabric_manager"] == "nvswitch_only" and count >= SWITCHED_FROM)
+        architecture = data["gpus"]["architectures"][row["architecture"]]
+        gpus += count * [
+            {
+                "model": row["name"],
+                "architecture": row["architecture"],
+                "compute_capability": architecture["compute_capability"],
+                "id": f"{row['vendor_id']}:{row['device_ids'][0]} (assumed)",
+                "first_driver": row["first_driver"],
+                "fabric_manager": row["fabric_manager"],
+            }
+        ]
+    return {
+        "gpus": gpus,
+        "nvswitches": int(assumed.get("nvswitches", 1 if switched else 0)),
+        "system": system,
+        "python": str(assumed.get("python") or usual["python"]),
+        "kernel": str(assumed.get("kernel") or usual["kernel"]),
+        "machine": str(assumed.get("machine", "x86_64")),
+        "driver_version": str(assumed["driver_version"]) if assumed.get("driver_version") else None,
+        "emulated": False,
+    }
+
+
+def _model(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the GPU that a name means: its key, its PCI id, its whole name, or words that only one name has all of."""
+    rows = data["gpus"]["gpus"]
+    for row in rows:
+        if name.lower() in (row["key"], *row["device_ids"]) or _words(name) == _words(row["name"]):
+            return row
+    found = [row for row in rows if _words(name) <= _words(row["name"])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"stack_assume: {name!r} could be {', '.join(row['name'] for row in found)}; say which")
+    raise ValueError(
+        f"stack_assume: no GPU of the table is called {name!r}; there are {', '.join(row['key'] for row in rows)}"
+    )
+
+
+def _words(name: str) -> frozenset[str]:
+    """Return the words of a GPU's name: C(V100-SXM2-32GB) and C(Tesla V100 SXM2 32GB) have the same."""
+    return frozenset(re.findall(r"[a-z0-9]+", name.lower())) - {"nvidia", "tesla", "geforce", "quadro"}

@@ -1,0 +1,68 @@
+"""plan.yml over racks that are not there: what it prints, what it writes, and that it contacts and changes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+RACKS = {
+    "v100": {"gpus": [{"model": "V100-SXM2-32GB", "count": 8}], "os": "ubuntu", "os_version": "22.04"},
+    "a100": {"gpus": [{"model": "A100-SXM4-80GB", "count": 8}], "os": "debian", "os_version": "12"},
+}
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Return a function that runs a playbook over the racks, with more variables, and returns status and output."""
+    hosts = {name: {"stack_assume": assumed} for name, assumed in RACKS.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": hosts}}), encoding="utf-8")
+
+    def run(name, *arguments):
+        argv = [str(Path(sys.executable).parent / "ansible-playbook"), str(CHECKOUT / "playbooks" / name)]
+        done = subprocess.run(
+            [*argv, "-i", str(tmp_path / "hosts.yml"), *arguments],
+            cwd=CHECKOUT,
+            env={**os.environ, "ANSIBLE_LOCALHOST_WARNING": "false"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_the_table_and_the_file_say_the_same(play, tmp_path):
+    status, output = play("plan.yml", "-e", f"plan_output={tmp_path / 'plan.json'}")
+    assert status == 0, output
+    assert "8 x Tesla V100 SXM2 32GB  ubuntu22.04  580.173.02 proprietary" in output
+    assert "torch      the newest from pypi and pytorch with sm_70; torch 2.15.0 (cu132) has no sm_70" in output
+    written = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert written["hosts"]["v100"]["pytorch"]["version"] == "2.14.1"
+    assert written["hosts"]["a100"]["driver"]["fabric_manager"]["wanted"] is True
+
+
+def test_wishes_on_the_command_line_count(play):
+    status, output = play("plan.yml", "-e", "stack_pytorch_version=2.15.0")
+    assert status == 0, output
+    assert "v100: NO PLAN: stack_pytorch_version 2.15.0 cannot hold" in output
+
+
+def test_a_lock_without_uv_says_what_is_missing(play, tmp_path):
+    status, output = play("plan.yml", "-e", f"lock={tmp_path / 'lock.json'}", "-e", "plan_uv=/nowhere/uv")
+    assert status != 0
+    assert "there is no program /nowhere/uv here" in output
+    assert not (tmp_path / "lock.json").exists()
+
+
+def test_the_site_leaves_out_what_is_only_assumed(play):
+    status, output = play("site.yml", "-vv")
+    assert status == 0, output
+    assert "unreachable=1" not in output
+    assert "Gather the facts" not in output

@@ -1,0 +1,106 @@
+"""The role preflight in a real play: it stops the host that must not be touched, and the other one goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+GB = 1000**3
+HEALTHY = {"memory": {"total_bytes": 256 * GB, "edac": [{"controller": "mc0", "uncorrected": 0}], "gaps": []}}
+SICK = {
+    "memory": {"total_bytes": 32 * GB, "edac": [{"controller": "mc0", "uncorrected": 4}], "gaps": []},
+    "host": {"clock_offset_seconds": 3600.5, "gaps": []},
+}
+INVENTORY = {
+    "workstations": {
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+        "hosts": {"gpu01": {"invented": HEALTHY}, "gpu02": {"invented": SICK}},
+    }
+}
+# Facts are invented by set_fact, where the role facts would read them.
+PLAY = [
+    {
+        "name": "Judge two hosts and provision what is left",
+        "hosts": "workstations",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "name": "Invent the host",
+                "ansible.builtin.set_fact": {
+                    "memory": "{{ invented.memory }}",
+                    "host": "{{ invented.host | default({}) }}",
+                    "cacheable": True,
+                },
+            },
+            {"name": "Judge", "ansible.builtin.import_role": {"name": "gpufleet.workstation.preflight"}},
+            {
+                "name": "Provision",
+                "ansible.builtin.copy": {
+                    "content": "touched",
+                    "dest": "{{ folder }}/{{ inventory_hostname }}",
+                    "mode": "0600",
+                },
+            },
+        ],
+    }
+]
+
+
+def play(folder, *flags, **more):
+    """Run the play, and return its status, what it said, and the hosts that were touched."""
+    (folder / "ansible.cfg").write_text("[defaults]\ninject_facts_as_vars = false\n")
+    (folder / "inventory.yml").write_text(yaml.safe_dump(INVENTORY))
+    (folder / "play.yml").write_text(yaml.safe_dump(PLAY))
+    (folder / "touched").mkdir()
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+        "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    command = [sys.executable, "-m", "ansible", "playbook", "play.yml", "-i", "inventory.yml", *flags]
+    command += ["-e", json.dumps({"folder": str(folder / "touched"), **more})]
+    done = subprocess.run(
+        command, check=False, env=environment, cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    return done.returncode, done.stdout + done.stderr, sorted(path.name for path in (folder / "touched").iterdir())
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    return play(tmp_path_factory.mktemp("judged"))
+
+
+def test_a_host_that_fails_is_untouched_and_the_other_goes_on(judged):
+    status, said, touched = judged
+    assert (status, touched) == (2, ["gpu01"]), said
+
+
+def test_all_failures_of_a_host_are_in_one_message_with_the_rules_to_override(judged):
+    (line,) = [line for line in judged[1].splitlines() if line.startswith("fatal: ")]
+    assert "gpu02 is left untouched" in line and "gpu01" not in line
+    assert "mc0 counts 4 uncorrected errors" in line and "3600 s ahead of the controller's" in line
+    assert "preflight_severity for memory.uncorrected, clock.offset." in line
+
+
+def test_warnings_are_told_beside_the_failures(judged):
+    assert "warn  memory.minimum  32 GB of memory, 64 GB expected: look for a DIMM" in judged[1]
+
+
+def test_a_severity_from_the_inventory_lets_the_host_through(tmp_path):
+    severity = {"memory.uncorrected": "warn", "clock.offset": "info"}
+    status, said, touched = play(tmp_path, preflight_severity=severity)
+    assert (status, touched) == (0, ["gpu01", "gpu02"]), said
+
+
+def test_check_mode_judges_as_well_and_a_misspelt_rule_is_named(tmp_path):
+    status, said, touched = play(tmp_path, "--check", preflight_severity={"memory.uncorected": "warn"})
+    assert (status, touched) == (2, [])
+    assert "preflight_severity names the rule 'memory.uncorected'" in said

@@ -51,6 +51,7 @@ verify-matrix: venv
 
 bench: venv
 	$(PYTHON) tests/bench/environments.py
+	python tests/bench/facts.py
 
 # The collection as Galaxy would give it: what Molecule tests is what users install.
 collection: venv

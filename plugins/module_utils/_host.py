@@ -17,6 +17,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 FILE_LIMIT = 1 << 20
 OUTPUT_LIMIT = 64 << 20
+RECORD_LIMIT = 16 << 10
+RECORDS_LIMIT = 32 << 20
+RECORDS_SECONDS = 5
 KILL_WAIT_SECONDS = 2
 
 
@@ -63,16 +66,52 @@ class Host:
                 self.gaps.append(f"{path}: {error.strerror}")
             return []
 
+    def readlink(self, path: str) -> Optional[str]:
+        """Return what a link points to, as it stands there, or None where there is no link."""
+        try:
+            return os.readlink(self.path(path))
+        except (OSError, ValueError):
+            return None
+
     def readlink_name(self, path: str) -> Optional[str]:
         """Return the last part of what a link points to, or None where there is no link."""
-        try:
-            return os.path.basename(os.readlink(self.path(path)).rstrip("/")) or None
-        except OSError:
-            return None
+        return os.path.basename((self.readlink(path) or "").rstrip("/")) or None
 
     def exists(self, path: str) -> bool:
         """Say whether a path is there."""
         return os.path.exists(self.path(path))
+
+    def read_records(self, path: str, limit: int = RECORDS_LIMIT) -> Tuple[str, Optional[str]]:
+        """Return what a file such as C(/dev/kmsg) has now, and why there is nothing or not all of it.
+
+        The kernel gives one record a read, would wait for the next at the end, and says EPIPE for what it overwrote.
+        """
+        data = []  # type: List[bytes]
+        size, deadline = 0, time.monotonic() + RECORDS_SECONDS
+        try:
+            file = os.open(self.path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            return "", str(getattr(error, "strerror", None) or error)
+        complaint = None
+        try:
+            while size < limit and time.monotonic() < deadline:
+                try:
+                    record = os.read(file, RECORD_LIMIT)
+                except BrokenPipeError:
+                    continue
+                if not record:
+                    break
+                data.append(record)
+                size += len(record)
+            else:
+                complaint = f"only its first {size} bytes were read"
+        except BlockingIOError:
+            pass  # the end of what there is
+        except OSError as error:
+            complaint = error.strerror
+        finally:
+            os.close(file)
+        return _text(b"".join(data)), complaint
 
     def leads_somewhere(self, path: str) -> bool:
         """Say whether a path is there, a link to an absolute path being followed below the root."""

@@ -185,7 +185,7 @@ ansible_facts:
             size_bytes: {description: Size of one in bytes., type: int, sample: 2097152}
             total: {description: How many there are., type: int, sample: 0}
             free: {description: How many are free., type: int, sample: 0}
-            transparent: {description: V(always), V(madvise) or V(never)., type: str, sample: madvise}
+            transparent: {description: "V(always), V(madvise) or V(never).", type: str, sample: madvise}
             sizes:
               description: Every size that the kernel has, the smallest first.
               type: list
@@ -230,8 +230,8 @@ ansible_facts:
             size_bytes: {description: Its memory in bytes., type: int, sample: 68719476736}
             corrected: {description: Corrected errors since boot or a reset., type: int, sample: 0}
             uncorrected: {description: Uncorrected errors since boot or a reset., type: int, sample: 0}
-            corrected_unplaced: {description: Of the corrected, those without a known module., type: int, sample: 0}
-            uncorrected_unplaced: {description: Of the uncorrected, those without a known module., type: int, sample: 0}
+            corrected_unplaced: {description: "Of the corrected, those of no known module.", type: int, sample: 0}
+            uncorrected_unplaced: {description: "Of the uncorrected, those of no known module.", type: int, sample: 0}
             seconds_since_reset: {description: How long it has counted in seconds., type: int, sample: 86400}
             modules:
               description: DIMMs or ranks, whichever its driver knows.

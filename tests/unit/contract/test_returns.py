@@ -11,7 +11,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._host import 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import gpu_models
 
 sys.path.insert(0, str(Path(__file__).parent))
-from returns import mismatches
+from returns import TYPES, mismatches
 
 EMULATION = Path(__file__).resolve().parents[2] / "emulation"
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -51,3 +51,25 @@ def test_a_wrong_type_and_a_forgotten_key_are_noticed():
     wrong["contains"]["forgotten"] = {"type": "str"}
     found = list(mismatches(wrong, COLLECT["memory"](EMULATION / "v100"), "memory"))
     assert found == ["memory.forgotten: only documented", "memory.total_bytes: documented str, returned int"]
+
+
+def malformed(entry, where):
+    """Yield one line for each entry of a RETURN block whose keys or whose sample are not what they should be."""
+    unknown = set(entry) - {"description", "type", "elements", "contains", "sample"}
+    if unknown:  # an unquoted comma in a description ends it there, and the rest becomes a key
+        yield f"{where}: {', '.join(sorted(unknown))}"
+    sample = entry.get("sample")
+    if "contains" not in entry and (sample is None or not isinstance(sample, TYPES[entry["type"]])):
+        yield f"{where}: the sample {sample!r} is no {entry['type']}"
+    for name, part in entry.get("contains", {}).items():
+        yield from malformed(part, f"{where}.{name}")
+
+
+@pytest.mark.parametrize("name", sorted(COLLECT))
+def test_every_field_is_documented_with_a_sample_of_its_type(name):
+    assert list(malformed(documented(name), name)) == []
+
+
+def test_a_comma_that_ends_a_description_and_a_wrong_sample_are_noticed():
+    entry = yaml.safe_load("{description: Fast, slow., type: int, sample: '3'}")
+    assert list(malformed(entry, "gears")) == ["gears: slow.", "gears: the sample '3' is no int"]

@@ -1,8 +1,8 @@
 # -*- coding: utf-8 -*-
-"""What is read of GPUs from sysfs, /proc and nvidia-smi; good, bad and missing."""
+"""What is read of GPUs from the PCI bus, and the three layers together; good, bad and missing."""
 
+import copy
 import os
-import random
 import time
 
 import pytest
@@ -10,7 +10,6 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import _gpu a
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 
 EMULATION = os.path.join(os.path.dirname(__file__), "..", "..", "..", "emulation")
-FIXTURES = os.path.join(os.path.dirname(__file__), "..", "..", "fixtures", "gpu")
 MODELS = [
     {"vendor_id": "10de", "device_id": "1db6", "kind": "gpu", "key": "v100_pcie_32", "name": "Tesla V100 PCIe 32GB"},
     {"vendor_id": "10de", "device_id": "1af1", "kind": "nvswitch", "name": "NVSwitch"},
@@ -20,11 +19,6 @@ MODELS[0].update(architecture="volta", compute_capability="7.0")
 
 def smi_xml(name="v100"):
     with open(os.path.join(EMULATION, name, "bin", "nvidia-smi.xml"), encoding="utf-8") as file:
-        return file.read()
-
-
-def fixture(name):
-    with open(os.path.join(FIXTURES, name), encoding="utf-8") as file:
         return file.read()
 
 
@@ -43,62 +37,6 @@ def card(root, address, **files):
     for name, text in files.items():
         (folder / name.replace("klass", "class")).write_text(text + "\n")
     return folder
-
-
-@pytest.mark.parametrize(
-    ("written", "normal"),
-    [
-        ("00000000:3B:00.0", "0000:3b:00.0"),
-        ("0000:3b:00.0", "0000:3b:00.0"),
-        ("3B:00.0", "0000:3b:00.0"),
-        ("00010000:07:00.0", "10000:07:00.0"),
-        ("GPU 0", "gpu 0"),
-        ("", ""),
-        (None, ""),
-    ],
-)
-def test_an_address_is_written_as_the_kernel_writes_it(written, normal):
-    assert gpu.normal_address(written) == normal
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("250.00 W", 250.0),
-        ("16.0 GT/s PCIe", 16.0),
-        ("32768 MiB", 32768.0),
-        ("N/A", None),
-        ("[Unknown Error]", None),
-        ("", None),
-        (None, None),
-        ("9" * 40, None),
-        ("Unknown", None),
-    ],
-)
-def test_a_number_is_read_or_unknown(text, number):
-    assert gpu.first_number(text) == number
-
-
-@pytest.mark.parametrize(
-    ("text", "version", "flavor"),
-    [
-        (
-            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.261.03  Thu Jun 19 02:01:34 UTC 2025\nGCC: 12\n",
-            "535.261.03",
-            "proprietary",
-        ),
-        (
-            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs-builder)\n",
-            "580.65.06",
-            "open",
-        ),
-        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  418.87  Wed Aug  8\n", "418.87", "proprietary"),
-        ("", None, None),
-        ("something else 535.1\n", None, None),
-    ],
-)
-def test_the_loaded_driver_tells_version_and_flavour(text, version, flavor):
-    assert gpu.parse_driver_version(text) == (version, flavor)
 
 
 def test_a_gpu_without_a_driver_is_seen(tmp_path):
@@ -142,107 +80,15 @@ def test_a_link_and_a_node_that_the_firmware_does_not_know_are_unknown(tmp_path)
     assert device["link"] == {"speed_gts": None, "width": None, "max_speed_gts": None, "max_width": None}
 
 
-def test_nvidia_smi_tells_of_a_v100():
-    smi, gaps = gpu.parse_smi(smi_xml())
-    assert gaps == []
-    assert (smi["driver_version"], smi["cuda_version"], smi["attached_gpus"]) == ("580.178.04", "13.0", 2)
-    first = smi["gpus"][0]
-    assert first["address"] == "0000:3b:00.0"
-    assert first["memory_total_bytes"] == 32 * 2**30
-    assert first["retired_pages_pending"] is False
-    assert first["row_remap_pending"] is None  # Volta has no row remapping
-    assert first["mig_mode"] is None
-    assert first["ecc_mode"] is True
-    assert first["processes"] == 0
-
-
-def test_nvidia_smi_tells_of_an_a100():
-    smi, gaps = gpu.parse_smi(smi_xml("a100"))
-    assert gaps == []
-    first = smi["gpus"][0]
-    assert first["retired_pages_pending"] is None  # Ampere remaps rows instead
-    assert (first["row_remap_pending"], first["row_remap_failure"], first["mig_mode"]) == (False, False, False)
-
-
-@pytest.mark.parametrize(
-    ("name", "driver", "cuda", "draw", "limit", "retired", "remapped", "processes"),
-    [
-        ("v8-driver-375.xml", "375.66", None, 42.17, 300.0, True, None, 1),
-        ("v12-driver-535.xml", "535.261.03", "12.2", 61.3, 400.0, None, True, 0),
-        ("v13-driver-580.xml", "580.178.04", "13.0", 71.5, 700.0, None, False, None),
-    ],
-)
-def test_every_schema_gives_the_same_facts(name, driver, cuda, draw, limit, retired, remapped, processes):
-    smi, gaps = gpu.parse_smi(fixture(name))
-    (device,) = smi["gpus"]
-    assert gaps == []
-    assert (smi["driver_version"], smi["cuda_version"], smi["attached_gpus"]) == (driver, cuda, 1)
-    assert (device["power_draw_watts"], device["power_limit_watts"]) == (draw, limit)
-    assert (device["retired_pages_pending"], device["row_remap_pending"]) == (retired, remapped)
-    assert device["processes"] == processes
-
-
-def test_a_lost_gpu_is_named_and_its_complaint_is_no_value():
-    smi, gaps = gpu.parse_smi(fixture("v13-driver-580-lost.xml"))
-    healthy, lost = smi["gpus"]
-    assert gaps == ["nvidia-smi says of the GPU at 0000:a1:00.0: GPU is lost"]
-    assert healthy["uuid"] and healthy["memory_total_bytes"]
-    assert {name for name, value in lost.items() if value is not None} == {"address"}
-
-
-@pytest.mark.parametrize(
-    "words", ["N/A", "[N/A]", "[Unknown Error]", "Unknown Error", "ERR!", "[Not Supported]", "[GPU requires reset]", ""]
-)
-def test_what_stands_in_place_of_a_value_is_never_a_value(words):
-    fields = "uuid", "serial", "product_name", "compute_mode", "persistence_mode", "vbios_version", "processes"
-    body = "".join(f"<{field}>{words}</{field}>" for field in fields if words or field != "processes")
-    smi, _gaps = gpu.parse_smi('<nvidia_smi_log><gpu id="0000:07:00.0">' + body + "</gpu></nvidia_smi_log>")
-    assert {name for name, value in smi["gpus"][0].items() if value is not None} == {"address"}
-
-
-def test_a_warning_around_the_xml_is_quoted_and_costs_no_gpu():
-    before = "Unable to determine the device handle for GPU0000:A1:00.0: Unknown Error\n"
-    after = "\nWARNING: infoROM is corrupted at gpu 0000:3B:00.0\n"
-    smi, gaps = gpu.parse_smi(before + smi_xml() + after)
-    assert len(smi["gpus"]) == 2
-    assert gaps == ["nvidia-smi says: " + before.strip() + " " + after.strip()]
-
-
 @pytest.mark.parametrize(("status", "count"), [(14, 3), (0, 2)])
 def test_an_nvidia_smi_that_fails_after_its_answer_is_believed_and_quoted(tmp_path, status, count):
     smi = answers(tmp_path / "nvidia-smi", smi_xml() + "WARNING: infoROM is corrupted at gpu 0000:3B:00.0\n", status)
-    fact = gpu.collect(Host(str(tmp_path)), MODELS, smi, 20)
+    fact = gpu.collect(Host(str(tmp_path)), MODELS, smi, 20, nvlink=False)
+    assert fact["smi_status"] == "answered"
     assert len(fact["smi"]["gpus"]) == 2
     assert len(fact["gaps"]) == count  # there is no sysfs below this root either
     assert fact["gaps"][-1] == "nvidia-smi says: WARNING: infoROM is corrupted at gpu 0000:3B:00.0"
     assert (smi + ": ended with status 14" in fact["gaps"]) == (status == 14)
-
-
-def test_a_text_that_is_cut_off_still_gives_the_gpus_that_are_whole():
-    xml = smi_xml()
-    smi, gaps = gpu.parse_smi(xml[: xml.rindex("<gpu id") + 200])
-    assert [device["address"] for device in smi["gpus"]] == ["0000:3b:00.0"]
-    assert "cut off" in gaps[0]
-    assert gaps[1] == "nvidia-smi counts 2 GPUs and describes 1"
-
-
-@pytest.mark.parametrize("xml", ["", "No devices were found\n", "Unable to determine the device handle", "<html/>"])
-def test_an_answer_that_is_not_the_xml_is_a_gap(xml):
-    smi, gaps = gpu.parse_smi(xml)
-    assert smi is None and "not its XML" in gaps[0]
-
-
-def test_entities_are_refused():
-    bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><nvidia_smi_log><uuid>&b;</uuid></nvidia_smi_log>'
-    smi, gaps = gpu.parse_smi(bomb)
-    assert smi is None and "entities" in gaps[0]
-
-
-def test_layers_that_disagree_are_both_kept_and_the_quarrel_is_named():
-    smi, _gaps = gpu.parse_smi(smi_xml())
-    quarrels = gpu.disagreements([], {"driver_version": "580.126.16"}, smi)
-    assert quarrels[0] == "the loaded driver is 580.126.16, nvidia-smi says 580.178.04"
-    assert len(quarrels) == 3
 
 
 def test_a_hanging_nvidia_smi_leaves_the_other_layers(tmp_path):
@@ -253,7 +99,8 @@ def test_a_hanging_nvidia_smi_leaves_the_other_layers(tmp_path):
     fact = gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 0.3)
     assert len(fact["pci"]) == 1
     assert fact["smi"] is None
-    assert "timed out" in fact["gaps"][0]
+    assert fact["smi_status"] == "timed_out"
+    assert fact["gaps"] == ["the kernel's log: No such file or directory", f"{smi}: timed out after 0.3 s"]
 
 
 @pytest.mark.parametrize(
@@ -264,62 +111,181 @@ def test_a_failing_nvidia_smi_is_quoted(tmp_path, said):
     smi = tmp_path / "nvidia-smi"
     smi.write_text('#!/bin/sh\necho "' + said + '"\nexit 9\n')
     smi.chmod(0o755)
-    assert said in gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 20)["gaps"][0]
+    fact = gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 20)
+    assert (fact["smi_status"], fact["smi"]) == ("failed", None)
+    assert said in fact["gaps"][0]
 
 
 def test_a_host_without_gpu_and_driver_has_no_gaps(tmp_path):
     (tmp_path / "sys" / "bus" / "pci" / "devices").mkdir(parents=True)
     fact = gpu.collect(Host(str(tmp_path)), MODELS, "nvidia-smi-that-is-not-there", 1)
-    assert (fact["gaps"], fact["pci"], fact["smi"]) == ([], [], None)
+    assert (fact["gaps"], fact["pci"], fact["smi"], fact["smi_status"]) == ([], [], None, "missing")
+
+
+def emulated(name="v100", **options):
+    """Return the fact of an emulated machine."""
+    root = os.path.join(EMULATION, name)
+    return gpu.collect(Host(root), MODELS, os.path.join(root, "bin", "nvidia-smi"), 20, **options)
+
+
+@pytest.mark.parametrize("name", ["v100", "a100"])
+def test_the_emulated_machines_are_healthy_in_every_layer(name):
+    fact = emulated(name, topology=True)
+    assert (fact["gaps"], fact["disagreements"], fact["smi_status"]) == ([], [], "answered")
+    kernel = fact["kernel"]
+    assert (kernel["userspace_matches"], kernel["xid_events"], kernel["log_complete"]) == (True, [], True)
+    assert [row["dkms_state"] for row in kernel["kernels"]] == ["installed"]
+    assert [device["nvlinks_active"] for device in fact["smi"]["gpus"]] == [0, 0]
+    assert [pair["connection"] for pair in fact["smi"]["topology"]] == ["SYS"]
+    assert all(device["iommu_group"] for device in fact["pci"])
+
+
+def test_what_was_not_asked_is_unknown():
+    fact = emulated(nvlink=False)
+    assert fact["smi"]["topology"] is None
+    assert {device["nvlinks_active"] for device in fact["smi"]["gpus"]} == {None}
 
 
 @pytest.mark.parametrize(
-    ("variable", "on"), [(b"\6\0\0\0\1", True), (b"\6\0\0\0\0", False), (b"", None), (b"\1", None)]
+    ("text", "gap"),
+    [("sleep 60", "timed out after 2 s"), ("echo 'Invalid combination'; exit 2", "Invalid combination")],
 )
-def test_secure_boot_is_on_off_or_unknown(variable, on):
-    assert gpu.parse_secure_boot(variable) is on
-
-
-def test_an_external_entity_is_never_fetched(tmp_path):
-    secret = tmp_path / "secret"
-    secret.write_text("<!ENTITY x 'leaked'>")
-    xml = f'<!DOCTYPE nvidia_smi_log SYSTEM "file://{secret}">'
-    smi, _gaps = gpu.parse_smi(xml + '<nvidia_smi_log><gpu id="1"><uuid>&x;</uuid></gpu></nvidia_smi_log>')
-    assert "leaked" not in str(smi)
+def test_an_nvidia_smi_that_fails_at_its_second_question_keeps_the_first_answer(tmp_path, text, gap):
+    smi = tmp_path / "nvidia-smi"
+    (tmp_path / "xml").write_text(smi_xml())
+    smi.write_text('#!/bin/sh\nif [ "$1" = -q ]; then exec cat "$(dirname "$0")/xml"; fi\n' + text + "\n")
+    smi.chmod(0o755)
+    (tmp_path / "sys" / "bus" / "pci" / "devices").mkdir(parents=True)
+    fact = gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 2)
+    assert (fact["smi_status"], len(fact["smi"]["gpus"])) == ("answered", 2)
+    assert fact["gaps"] == [f"{smi} nvlink -s: {gap}"]
+    assert {device["nvlinks"] for device in fact["smi"]["gpus"]} == {None}
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "NVRM version: " + "Kernel Module " * 70000,
-        "<nvidia_smi_log>" + "<gpu id='1'>" * 20000,
-        "<nvidia_smi_log>" + "<a>" * 100000 + "</a>" * 100000 + "</nvidia_smi_log>",
-        "<nvidia_smi_log>" * 50000,
-        "<nvidia_smi_log>\udc80</nvidia_smi_log>",
-        '<?xml version="1.0" encoding="nothing-known"?><nvidia_smi_log/>',
-    ],
-    ids=["driver", "gpus in gpus", "deep", "logs in logs", "surrogate", "encoding"],
+    ["", "echo 'GPU 0: Tesla V100-PCIE-32GB'; echo 'GPU 0 does not have or support Nvlink'; echo 'GPU 1: x'; exit 3"],
+    ids=["driver 580", "driver 595"],
 )
-def test_no_text_makes_the_parsers_slow(text):
+def test_gpus_without_nvlink_are_no_gap(tmp_path, text):
+    (tmp_path / "xml").write_text(smi_xml())
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\nif [ "$1" = -q ]; then exec cat "$(dirname "$0")/xml"; fi\n' + text + "\n")
+    smi.chmod(0o755)
+    fact = gpu.collect(Host(os.path.join(EMULATION, "v100")), MODELS, str(smi), 20)
+    assert fact["gaps"] == []
+    assert [device["nvlinks_active"] for device in fact["smi"]["gpus"]] == [0, 0]
+
+
+def test_an_nvidia_smi_that_hangs_is_asked_nothing_more(tmp_path):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\necho >> "$(dirname "$0")/asked"\nsleep 60\n')
+    smi.chmod(0o755)
     begin = time.time()
-    gpu.parse_smi(text)
-    gpu.parse_driver_version(text)
-    gpu.parse_modules(text)
-    assert time.time() - begin < 5
+    gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 0.5, topology=True)
+    assert (tmp_path / "asked").read_text() == "\n"
+    assert time.time() - begin < 10
 
 
-def test_no_bytes_make_the_parsers_raise():
-    chance = random.Random(1)
-    good = smi_xml("a100")
-    for _ in range(400):
-        text = list(good)
-        for _change in range(chance.randint(1, 20)):
-            place = chance.randrange(len(text))
-            text[place : place + chance.randint(0, 40)] = chance.choice(
-                ["", "<", "&", ">", "N/A", "\0", "\u20ac", "\udc80", "</gpu>", "<gpu>", "]]>", "<!--", "<!DOCTYPE "]
-            )
-        damaged = "".join(text)
-        gpu.parse_smi(damaged)
-        gpu.parse_driver_version(damaged)
-        gpu.parse_modules(damaged)
-        gpu.normal_address(damaged[:50])
+def test_an_nvidia_smi_that_hangs_in_the_middle_still_gives_the_gpus_it_described(tmp_path):
+    xml = smi_xml()
+    (tmp_path / "xml").write_text(xml[: xml.rindex("<temperature>")])
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\ncd "$(dirname "$0")"\necho "$@" >> asked\ncat xml\nsleep 60\n')
+    smi.chmod(0o755)
+    fact = gpu.collect(Host(os.path.join(EMULATION, "v100")), MODELS, str(smi), 1)
+    assert (fact["smi_status"], [device["index"] for device in fact["smi"]["gpus"]]) == ("timed_out", [0])
+    assert fact["disagreements"] == []  # half an answer does not deny the second GPU
+    assert (tmp_path / "asked").read_text() == "-q -x\n"
+
+
+def test_an_nvidia_smi_that_may_not_be_run_has_failed(tmp_path):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("")
+    fact = gpu.collect(Host(str(tmp_path)), MODELS, str(smi), 1)
+    assert (fact["smi_status"], fact["gaps"][-1]) == ("failed", f"{smi}: Permission denied")
+
+
+HEALTHY = emulated()
+
+
+def altered(path, value):
+    """Return PCI, kernel and nvidia-smi of the emulated machine with one value changed."""
+    fact = copy.deepcopy(HEALTHY)
+    place = fact
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return fact["pci"], fact["kernel"], fact["smi"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "quarrel"),
+    [
+        (
+            ("smi", "driver_version"),
+            "580.126.16",
+            "the loaded driver is 580.178.04, nvidia-smi says 580.126.16",
+        ),
+        (
+            ("kernel", "userspace_version"),
+            "580.180.01",
+            "the loaded driver is 580.178.04, the installed libraries are 580.180.01",
+        ),
+        (
+            ("kernel", "installed_module", "version"),
+            "580.180.01",
+            "the loaded driver is 580.178.04, the module installed for this kernel is 580.180.01",
+        ),
+        (
+            ("kernel", "installed_module", "flavor"),
+            "open",
+            "the loaded modules are proprietary, the module installed for this kernel is open",
+        ),
+        (
+            ("kernel", "libraries", 0, "version"),
+            "580.95.05",
+            "the installed libraries are of several versions: 580.178.04, 580.95.05",
+        ),
+        (
+            ("smi", "gpus", 1, "link", "width"),
+            8,
+            "the GPU at 0000:d8:00.0 has 16 PCIe lanes, nvidia-smi says 8",
+        ),
+        (
+            ("smi", "gpus"),
+            HEALTHY["smi"]["gpus"][:1],
+            "the GPU at 0000:d8:00.0 is bound to the nvidia driver, but nvidia-smi does not show it",
+        ),
+        (
+            ("pci",),
+            HEALTHY["pci"][:1],
+            "nvidia-smi shows a GPU at 0000:d8:00.0 that is not on the PCI bus",
+        ),
+    ],
+)
+def test_layers_that_disagree_are_both_kept_and_the_quarrel_is_named(path, value, quarrel):
+    assert gpu.disagreements(*altered(path, value)) == [quarrel]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("kernel", "driver_version"), None),
+        (("kernel", "userspace_version"), None),
+        (("kernel", "installed_module"), None),
+        (("smi", "driver_version"), None),
+        (("smi", "gpus", 0, "link", "width"), None),
+        (("pci", 0, "link", "width"), None),
+        (("smi", "gpus", 0, "link", "max_width"), 8),  # a slot of eight lanes: sysfs tells what the card could
+        (("smi",), None),
+    ],
+)
+def test_what_a_layer_does_not_say_is_no_quarrel(path, value):
+    assert gpu.disagreements(*altered(path, value)) == []
+
+
+def test_a_gpu_that_another_driver_holds_is_not_missed_by_nvidia_smi():
+    pci, kernel, smi = altered(("smi", "gpus"), HEALTHY["smi"]["gpus"][:1])
+    pci[1]["kernel_driver"] = "vfio-pci"
+    assert gpu.disagreements(pci, kernel, smi) == []

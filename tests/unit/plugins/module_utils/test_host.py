@@ -42,6 +42,41 @@ def test_a_link_is_known_by_the_last_part_of_its_target(tmp_path):
     assert host.readlink_name("/absent") is None
 
 
+def test_a_link_is_told_as_it_stands_there(tmp_path):
+    (tmp_path / "source").symlink_to("/usr/src/nvidia-580")
+    assert Host(str(tmp_path)).readlink("/source") == "/usr/src/nvidia-580"
+    assert Host(str(tmp_path)).readlink("/absent") is None
+
+
+def test_records_are_read_to_the_end_of_a_file(tmp_path):
+    (tmp_path / "kmsg").write_text("6,0,0,-;one\n" * 5000)
+    text, complaint = Host(str(tmp_path)).read_records("/kmsg")
+    assert (text.count("one"), complaint) == (5000, None)
+
+
+def test_records_have_a_limit_that_is_told(tmp_path):
+    (tmp_path / "kmsg").write_text("6,0,0,-;one\n" * 5000)
+    text, complaint = Host(str(tmp_path)).read_records("/kmsg", limit=100)
+    assert 100 <= len(text) < 60000
+    assert complaint == f"only its first {len(text)} bytes were read"
+
+
+def test_records_that_nobody_writes_are_not_waited_for(tmp_path):
+    os.mkfifo(str(tmp_path / "kmsg"))
+    reader = os.open(str(tmp_path / "kmsg"), os.O_RDWR)  # a writer that says nothing, as the kernel at the log's end
+    begin = time.time()
+    assert Host(str(tmp_path)).read_records("/kmsg") == ("", None)
+    os.write(reader, b"6,0,0,-;one\n")
+    assert Host(str(tmp_path)).read_records("/kmsg") == ("6,0,0,-;one\n", None)
+    os.close(reader)
+    assert time.time() - begin < 5
+
+
+def test_records_that_cannot_be_read_say_why(tmp_path):
+    assert Host(str(tmp_path)).read_records("/absent") == ("", "No such file or directory")
+    assert Host(str(tmp_path)).read_records("/") == ("", "Is a directory")
+
+
 def test_a_command_answers_in_the_c_locale():
     result = Host().run([sys.executable, "-c", "import os; print(os.environ['LC_ALL'])"], 20)
     assert (result.rc, result.stdout.strip(), result.error) == (0, "C", None)

@@ -1,8 +1,8 @@
 # make demo         two hosts in containers on this machine, from nothing to a trained network
 # make demo-clean   remove all that the demo and the tests made in Docker
-# make test         every test: lint, unit, molecule
+# make test         every test: lint, unit, machine, molecule
 # make verify-matrix  compare the compatibility data with what the package index serves today
-# make lint | unit | molecule [SCENARIO=pytorch] | bench | collection | clean
+# make lint | unit | machine | molecule [SCENARIO=pytorch] | bench | collection | clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SCENARIO ?= default training_check pytorch python bootstrap
 PARALLEL ?= 2
 
-.PHONY: demo demo-clean test verify-matrix lint unit molecule bench collection clean venv engine
+.PHONY: demo demo-clean test verify-matrix lint unit machine molecule bench collection clean venv engine
 
 demo: venv
 	@$(PYTHON) tests/workbench/engine.py up debian12
@@ -26,7 +26,7 @@ demo: venv
 demo-clean:
 	@$(PYTHON) tests/workbench/engine.py clean
 
-test: lint unit molecule
+test: lint unit machine molecule
 
 lint: venv
 	ruff check .
@@ -38,8 +38,12 @@ lint: venv
 
 # Then once more what runs on targets, with each of the Pythons 3.6, 3.8, 3.11 and 3.13 that this machine has.
 unit: venv
-	pytest tests/unit
+	pytest -n auto tests/unit
 	@$(PYTHON) tests/workbench/pythons.py .cache/pythons
+
+# The facts modules in an emulated machine with NVMe drives and DIMMs; skipped with the reason where it cannot be built.
+machine: venv
+	pytest -rs tests/machine
 
 molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian12 debian13
@@ -51,7 +55,8 @@ verify-matrix: venv
 
 bench: venv
 	$(PYTHON) tests/bench/environments.py
-	python tests/bench/facts.py
+	$(PYTHON) tests/bench/facts.py
+	$(PYTHON) tests/bench/stack.py
 
 # The collection as Galaxy would give it: what Molecule tests is what users install.
 collection: venv

@@ -77,8 +77,12 @@ def _at(gpu: dict[str, Any]) -> str:
 
 
 def _answering(facts: dict[str, Any]) -> set[str]:
-    # A GPU that fell off the bus may still be listed, by its address alone.
-    return {gpu.get("address") for gpu in smi_gpus(facts) if gpu.get("uuid", True)}
+    # A GPU that fell off the bus may still be listed: by its address alone, or with its UUID and words to that effect.
+    return {
+        gpu.get("address")
+        for gpu in smi_gpus(facts)
+        if gpu.get("uuid", True) and "lost" not in (gpu.get("complaint") or "").lower()
+    }
 
 
 def _name(gpu: dict[str, Any]) -> str:
@@ -141,8 +145,8 @@ def _expected(facts, expectations) -> Iterator[str]:
     "power the host off and on, then reseat the card",
 )
 def _lost(facts, expectations) -> Iterator[str]:
-    if get(facts, "gpu", "smi", "gpus") is None:
-        return
+    if get(facts, "gpu", "smi", "gpus") is None or get(facts, "gpu", "smi_status") == "timed_out":
+        return  # what nvidia-smi said before it was given up need not be all: gpu.silent tells of it
     waiting = {gpu.get("address") for gpu in smi_gpus(facts) if _waits_for_reset(gpu)}
     for gpu in bus_gpus(facts):
         if gpu.get("kernel_driver") == "nvidia" and gpu.get("address") not in _answering(facts) | waiting:

@@ -601,3 +601,16 @@ def test_numbers_that_the_inventory_gives_as_text_are_numbers():
 def test_what_is_no_number_is_named(expectations, name):
     with pytest.raises(ValueError, match=name):
         findings(HEALTHY, expectations)
+
+
+def test_a_gpu_that_keeps_its_uuid_but_is_lost_is_lost():
+    assert raised(changed((*SMI, "complaint"), "GPU is lost"), "gpu.lost")
+    assert raised(changed((*SMI, "complaint"), "Unknown Error"), "gpu.lost") == []
+
+
+def test_what_a_hanging_nvidia_smi_had_not_said_yet_is_not_lost():
+    cut = changed(("gpu", "smi", "gpus"), [])
+    assert raised(cut, "gpu.lost")
+    cut["gpu"]["smi_status"] = "timed_out"
+    assert raised(cut, "gpu.lost") == []
+    assert raised(cut, "gpu.silent")

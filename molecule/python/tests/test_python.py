@@ -35,3 +35,12 @@ def test_the_environment_works_for_an_ordinary_user(host):
         )
         == "2.0"
     )
+
+
+def test_a_locked_environment_is_what_the_controller_resolved(host):
+    folder = "/opt/gpufleet/envs/locked/current"
+    lock = host.file(folder + "/gpufleet.lock").content_string
+    locked = sorted(line.split(" ")[0] for line in lock.splitlines() if "==" in line)
+    code = "from importlib.metadata import distributions as d; print(*sorted(f'{x.name}=={x.version}' for x in d()))"
+    assert host.check_output("%s/bin/python -c %s", folder, code).split() == locked
+    assert lock.count("--hash=sha256:") > len(locked)

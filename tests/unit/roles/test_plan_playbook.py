@@ -66,3 +66,21 @@ def test_the_site_leaves_out_what_is_only_assumed(play):
     assert status == 0, output
     assert "unreachable=1" not in output
     assert "Gather the facts" not in output
+
+
+def test_the_racks_that_come_with_the_collection_get_what_they_need(tmp_path):
+    plan = tmp_path / "plan.json"
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/plan.yml", "-i", "inventories/racks"]
+    subprocess.run([*argv, "-e", f"plan_output={plan}"], cwd=CHECKOUT, check=True, timeout=120, capture_output=True)
+    hosts = json.loads(plan.read_text(encoding="utf-8"))["hosts"]
+    drivers = {name: (one["driver"]["branch"], one["driver"]["flavor"]) for name, one in hosts.items()}
+    assert drivers == {
+        "rack-v100": ("580", "proprietary"),
+        "rack-mixed": ("580", "proprietary"),
+        "rack-a100": ("580", "open"),
+        "rack-a100-pcie": ("580", "open"),
+    }
+    assert [name for name, one in hosts.items() if one["driver"]["fabric_manager"]["wanted"]] == ["rack-a100"]
+    volta = {name for name, one in hosts.items() if "7.0" in one["pytorch"]["architectures"]}
+    held = {name for name, one in hosts.items() if one["tensorflow"]["constraints"] == ["nvidia-cudnn-cu12==9.10.2.21"]}
+    assert volta == held == {"rack-v100", "rack-mixed"}

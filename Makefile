@@ -46,7 +46,7 @@ machine: venv
 	pytest -rs tests/machine
 
 molecule: venv .cache/artifact
-	@$(PYTHON) tests/workbench/engine.py up debian12 debian13
+	@$(PYTHON) tests/workbench/engine.py up debian11 debian12 debian13
 	@mkdir -p .cache/molecule
 	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {}
 

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Give the demo and the tests a Docker Engine and the images of bare hosts.
 
-    engine.py up IMAGE...   an engine that answers, and these images (debian12, debian13, ubuntu2204)
+    engine.py up IMAGE...   an engine that answers, and these images (debian11, debian12, debian13, ubuntu2204)
     engine.py down          end the engine, if it was this program that started it
     engine.py clean         remove the demo's containers, volumes and images, then do what "down" does
 
@@ -29,6 +29,7 @@ LABEL = "gpufleet"
 
 # name: (image that an ordinary machine pulls, debootstrap's name for the same release)
 BASES = {
+    "debian11": ("debian:11", "bullseye"),
     "debian12": ("debian:12", "bookworm"),
     "debian13": ("debian:13", "trixie"),
     "ubuntu2204": ("ubuntu:22.04", None),

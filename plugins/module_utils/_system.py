@@ -242,8 +242,9 @@ def parse_excludes(text: str) -> List[str]:
 
 def parse_version_locks(text: str) -> List[str]:
     """Return what dnf or yum holds at a version, from the list of either or from dnf 5's table."""
-    if re.search(r"^\s*\[\[packages\]\]", text, re.MULTILINE):
-        return sorted(set(re.findall(r"^\s*name\s*=\s*[\"']([^\"'\n]+)[\"']", text, re.MULTILINE)))
+    # Never \s after ^: over thousands of blank lines it would begin anew at each of them.
+    if re.search(r"^[ \t]*\[\[packages\]\]", text, re.MULTILINE):
+        return sorted(set(re.findall(r"^[ \t]*name[ \t]*=[ \t]*[\"']([^\"'\n]+)[\"']", text, re.MULTILINE)))
     lines = [line.strip() for line in text.splitlines()]
     return sorted({line for line in lines if line and line[0] not in "#!"})
 

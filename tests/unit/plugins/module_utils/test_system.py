@@ -385,10 +385,10 @@ RUBBISH = ["", "\n", "a;", "#clear;", ";;{;}", "a b",
 
 @pytest.mark.parametrize("name", sorted(PARSERS))
 def test_no_rubbish_makes_a_parser_raise_or_wait(name):
-    begin = time.time()
+    begin = time.process_time()  # not the clock's: other tests run beside this one
     for text in RUBBISH:
         PARSERS[name](text)
-    assert time.time() - begin < 10
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

@@ -64,6 +64,7 @@ class Wanted(NamedTuple):
     keep: int = 1
     minimum_free_bytes: int = 0
     timeout: int = 1800
+    state: str = "present"
 
     @property
     def folder(self) -> str:
@@ -269,16 +270,33 @@ def unfinished(folder: str) -> List[str]:
     return [name for name in environments(folder) if read_marker(os.path.join(folder, name)) is None]
 
 
-def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
-    """Return what can go: interrupted runs' rests, and all but the ``keep`` environments that were used last."""
-    rests = unfinished(folder)
+def others(folder: str, used: Optional[str]) -> List[str]:
+    """Return the finished environments but one, the one that was used last first."""
     last = current(folder)
+    rests = unfinished(folder)
     finished = [name for name in environments(folder) if name != used and name not in rests]
     finished.sort(
         key=lambda name: (name == last, os.path.getmtime(os.path.join(folder, name, MARKER))),
         reverse=True,
     )
-    return rests + finished[max(0, keep) :]
+    return finished
+
+
+def previous(folder: str, used: Optional[str]) -> str:
+    """Return the environment that was in use before, or refuse where none is left that nobody has altered."""
+    altered = ""
+    for name in others(folder, used):
+        environment = os.path.join(folder, name)
+        phrases = drift(environment, read_marker(environment) or {"packages": {}})
+        if not phrases:
+            return name
+        altered = altered or f"; {name} was altered: {', '.join(phrases)}"
+    raise Refused(f"there is no environment in {folder} to go back to, beside {used or 'none in use'}{altered}")
+
+
+def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
+    """Return what can go: interrupted runs' rests, and all but the ``keep`` environments that were used last."""
+    return unfinished(folder) + others(folder, used)[max(0, keep) :]
 
 
 # What changes it
@@ -538,12 +556,14 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
     if missing:
         raise Refused(f"the lock does not have {', '.join(missing)}; make it anew, or ask for what it has")
     key = key_of(inputs(wanted))
+    if wanted.state == "previous" and not os.path.isdir(wanted.folder):
+        raise Refused(f"there are no environments in {wanted.folder}, so there is nothing to go back to")
     if check_mode:
-        result = predict(wanted, key)
+        result = go_back(wanted, check_mode) if wanted.state == "previous" else predict(wanted, key)
     else:
         try:
             with umask(0o022), held(wanted.folder, wanted.timeout) as lock:
-                result = apply(host, wanted, key, lock)
+                result = go_back(wanted) if wanted.state == "previous" else apply(host, wanted, key, lock)
         except OSError as exc:
             raise Refused(f"{exc.filename or wanted.folder}: {exc.strerror}; mend that and run this again") from None
     result["seconds"] = round(time.time() - began, 3)
@@ -579,6 +599,17 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
         remove(os.path.join(folder, old))
         removed.append(os.path.join(folder, old))
     return outcome(wanted, name, before, reason, removed)
+
+
+def go_back(wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
+    """Take the environment into use that was in use before the one that is; nothing is built and nothing removed."""
+    folder = wanted.folder
+    used = current(folder)
+    before = installed(os.path.join(folder, used)) if used else {}
+    name = previous(folder, used)
+    if not check_mode:
+        swap(folder, name)
+    return outcome(wanted, name, before, f"{name} was in use before {used or 'any other'}", [])
 
 
 def predict(wanted: Wanted, key: str) -> Dict[str, Any]:

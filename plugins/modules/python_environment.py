@@ -41,6 +41,15 @@ options:
     description: Folder of all environments. Interpreters that uv fetches lie in it as well.
     type: path
     default: /opt/gpufleet/envs
+  state:
+    description:
+      - V(present) makes the environment so.
+      - V(previous) takes the one into use that was in use before, as it is; of the other options only O(root) and
+        O(name) count. Asked again, it comes back to where it was.
+    type: str
+    choices: [present, previous]
+    default: present
+    version_added: 0.2.0
   python:
     description: The interpreter, a path or a version such as V(3.12).
     type: str
@@ -149,6 +158,11 @@ EXAMPLES = r"""
       - numpy==2.4.6
     imports: [torch, torchvision, numpy]
     minimum_free_bytes: 12000000000
+
+- name: Go back to the one that was in use before
+  gpufleet.workstation.python_environment:
+    name: pytorch
+    state: previous
 """
 
 RETURN = r"""
@@ -224,6 +238,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "root": {"type": "path", "default": "/opt/gpufleet/envs"},
+            "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "lock": {"type": "str", "default": ""},

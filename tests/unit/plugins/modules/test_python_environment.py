@@ -349,6 +349,44 @@ def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, cha
                 assert b"canary" not in file.read(), name
 
 
+# going back
+
+
+def test_going_back_needs_neither_uv_nor_the_wheels_and_can_be_undone(want, wheels):
+    one = ensure(want())
+    ensure(want(packages=["alpha==2.0"]))
+    shutil.rmtree(str(wheels))
+    back = {"name": "lab", "root": want().root, "python": "python3", "packages": [], "state": "previous"}
+    foretold = ensure(env.Wanted(**back), check_mode=True)
+    assert foretold["changed"] and foretold["path"] == one["path"] and used(want()) == "2.0"
+    gone_back = ensure(env.Wanted(**back))
+    assert (gone_back["path"], gone_back["removed"]) == (one["path"], [])
+    assert gone_back["diff"] == foretold["diff"]
+    assert gone_back["diff"]["before"] == "alpha==2.0\nbeta==1.0\n"
+    assert used(want()) == "1.0"
+    ensure(env.Wanted(**back))
+    assert used(want()) == "2.0"
+
+
+def test_where_there_is_nothing_to_go_back_to_the_environment_in_use_stays(want):
+    with pytest.raises(env.Refused, match=r"there are no environments in .*nothing to go back to"):
+        ensure(want(state="previous"))
+    assert not os.path.exists(want().root)
+    ensure(want())
+    with pytest.raises(env.Refused, match=r"there is no environment in .* to go back to, beside"):
+        ensure(want(state="previous"))
+    assert used(want()) == "1.0"
+
+
+def test_what_somebody_altered_is_not_gone_back_to(want):
+    one = ensure(want())
+    ensure(want(packages=["alpha==2.0"]))
+    shutil.rmtree(os.path.join(env.site_packages(one["path"]), "beta-1.0.dist-info"))
+    with pytest.raises(env.Refused, match=r"to go back to.*was altered: beta 1\.0 is gone"):
+        ensure(want(state="previous"))
+    assert used(want()) == "2.0"
+
+
 # locks
 
 

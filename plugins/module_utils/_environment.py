@@ -8,25 +8,39 @@
 the one in use. The marker in a folder is written last: a folder without it is what an interrupted run left behind.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
-from urllib.parse import unquote
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-MARKER = ".gpufleet.json"
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
+    Refused,
+    builds,
+    current,
+    digest,
+    fresh_name,
+    held,
+    lack_of_space,
+    listdir,
+    mount_of,
+    others,
+    read,
+    read_marker,
+    redact,
+    remove,
+    superfluous,
+    swap,
+    umask,
+    unfinished,
+    write_marker,
+)
+
 LOCKED = "gpufleet.lock"  # the packages that were installed, with hashes; a rebuild installs exactly these
-MINIMUM_FREE_FILES = 50000
 
-_FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[A-Za-z0-9._, -]*\])?==([A-Za-z0-9][A-Za-z0-9.!+_-]*)$")
 _LOCKED_PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
-_LOGIN = re.compile(r"://[^/\s]*@")
 _PROVE_IMPORTS = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -35,10 +49,6 @@ for name in sys.argv[1:]:
     except BaseException as exc:
         sys.exit("%s cannot be imported (%s: %s)" % (name, type(exc).__name__, exc))
 """
-
-
-class Refused(Exception):
-    """Carries the one sentence that says what stands in the way, and the way out."""
 
 
 class Wanted(NamedTuple):
@@ -94,22 +104,6 @@ def pins(packages: Sequence[str]) -> Dict[str, str]:
     return versions
 
 
-def redact(text: str) -> str:
-    """Return the text without the logins in its URLs."""
-    return _LOGIN.sub("://***@", text)
-
-
-def secrets(urls: List[str]) -> List[str]:
-    """Return the passwords and tokens in URLs, as written and decoded, for a caller to keep out of its output."""
-    found = set()
-    for url in urls:
-        match = _LOGIN.search(url)
-        if match:
-            user, _colon, password = match.group()[3:-1].partition(":")
-            found.update({password or user, unquote(password or user)})
-    return sorted(found - {""})
-
-
 def inputs(wanted: Wanted) -> Dict[str, Any]:
     """Return what makes one environment differ from another; logins and the way to the packages do not."""
     made_from = {
@@ -121,10 +115,10 @@ def inputs(wanted: Wanted) -> Dict[str, Any]:
         "find_links": wanted.find_links or "",
         "build": wanted.build,
         "imports": sorted(wanted.imports),
-        "checks": [[_digest(check["code"]), *(check.get("args") or [])] for check in wanted.checks],
+        "checks": [[digest(check["code"]), *(check.get("args") or [])] for check in wanted.checks],
     }
     if wanted.lock:
-        made_from["lock"] = _digest(wanted.lock)
+        made_from["lock"] = digest(wanted.lock)
     return made_from
 
 
@@ -144,7 +138,7 @@ def unlocked(wanted: Wanted) -> List[str]:
 
 def key_of(made_from: Dict[str, Any]) -> str:
     """Return the name that inputs have in the file system."""
-    return _digest(json.dumps(made_from, sort_keys=True))
+    return digest(json.dumps(made_from, sort_keys=True))
 
 
 # What is there
@@ -153,7 +147,7 @@ def key_of(made_from: Dict[str, Any]) -> str:
 def site_packages(environment: str) -> Optional[str]:
     """Return the folder that packages are installed in, or None."""
     library = os.path.join(environment, "lib")
-    for name in sorted(_listdir(library)):
+    for name in sorted(listdir(library)):
         path = os.path.join(library, name, "site-packages")
         if name.startswith("python") and os.path.isdir(path):
             return path
@@ -163,7 +157,7 @@ def site_packages(environment: str) -> Optional[str]:
 def installed(environment: str) -> Dict[str, str]:
     """Return version by name, read from the names of the *.dist-info folders."""
     versions = {}
-    for entry in _listdir(site_packages(environment)):
+    for entry in listdir(site_packages(environment)):
         name, _dash, version = entry[: -len(".dist-info")].partition("-")
         if entry.endswith(".dist-info") and version:
             versions[normal_name(name)] = version
@@ -172,7 +166,7 @@ def installed(environment: str) -> Dict[str, str]:
 
 def contents(environment: str) -> List[str]:
     """Return the names at the top of site-packages."""
-    return [name for name in _listdir(site_packages(environment)) if name != "__pycache__"]
+    return [name for name in listdir(site_packages(environment)) if name != "__pycache__"]
 
 
 def interpreter(environment: str) -> str:
@@ -182,32 +176,11 @@ def interpreter(environment: str) -> str:
 
 def python_version(environment: str) -> Optional[str]:
     """Return the version that the environment was made for."""
-    for line in _read(os.path.join(environment, "pyvenv.cfg")).splitlines():
+    for line in read(os.path.join(environment, "pyvenv.cfg")).splitlines():
         name, _equals, value = line.partition("=")
         if name.strip() in ("version_info", "version"):
             return ".".join(value.strip().split(".")[:3])
     return None
-
-
-def read_marker(environment: str) -> Optional[Dict[str, Any]]:
-    """Return what was noted when the environment was finished; None for one that never was."""
-    try:
-        marker = json.loads(_read(os.path.join(environment, MARKER)))
-    except ValueError:
-        return None
-    return marker if isinstance(marker, dict) and isinstance(marker.get("packages"), dict) else None
-
-
-def write_marker(environment: str, marker: Dict[str, Any]) -> None:
-    """Note that an environment is finished, after everything else of it has reached the disk."""
-    path = os.path.join(environment, MARKER)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(marker, file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
-    _sync(environment)
 
 
 def drift(environment: str, marker: Dict[str, Any]) -> List[str]:
@@ -231,55 +204,14 @@ def drift(environment: str, marker: Dict[str, Any]) -> List[str]:
     return phrases
 
 
-def current(folder: str) -> Optional[str]:
-    """Return the name of the environment in use, or None; refuse a C(current) that is not ours."""
-    path = os.path.join(folder, "current")
-    if os.path.islink(path):
-        return os.path.basename(os.readlink(path).rstrip("/"))
-    if os.path.lexists(path):
-        raise Refused(f"{path} is not a link, so it was not made here; move it away and run this again")
-    return None
-
-
 def built(folder: str, key: str) -> List[str]:
     """Return the finished environments of a key that nobody has altered, the one in use first."""
     found = []
-    for name in environments(folder):
+    for name in builds(folder):
         marker = read_marker(os.path.join(folder, name))
         if marker and marker.get("key") == key and not drift(os.path.join(folder, name), marker):
             found.append(name)
     return sorted(found, key=lambda name: name != current(folder))
-
-
-def environments(folder: str) -> List[str]:
-    """Return the names of all environments, finished or not."""
-    return [name for name in _listdir(folder) if _FOLDER.match(name) and os.path.isdir(os.path.join(folder, name))]
-
-
-def fresh_name(folder: str, key: str) -> str:
-    """Return the name for a new environment of a key."""
-    name, number = key[:12], 1
-    while os.path.lexists(os.path.join(folder, name)):
-        number += 1
-        name = f"{key[:12]}-{number}"
-    return name
-
-
-def unfinished(folder: str) -> List[str]:
-    """Return the rests of interrupted runs."""
-    return [name for name in environments(folder) if read_marker(os.path.join(folder, name)) is None]
-
-
-def others(folder: str, used: Optional[str]) -> List[str]:
-    """Return the finished environments but one, the one that was used last first."""
-    last = current(folder)
-    rests = unfinished(folder)
-    finished = [name for name in environments(folder) if name != used and name not in rests]
-    finished.sort(
-        key=lambda name: (name == last, os.path.getmtime(os.path.join(folder, name, MARKER))),
-        reverse=True,
-    )
-    return finished
 
 
 def previous(folder: str, used: Optional[str]) -> str:
@@ -294,58 +226,7 @@ def previous(folder: str, used: Optional[str]) -> str:
     raise Refused(f"there is no environment in {folder} to go back to, beside {used or 'none in use'}{altered}")
 
 
-def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
-    """Return what can go: interrupted runs' rests, and all but the ``keep`` environments that were used last."""
-    return unfinished(folder) + others(folder, used)[max(0, keep) :]
-
-
 # What changes it
-
-
-def remove(environment: str) -> None:
-    """Remove an environment; cut off in the middle, it is an interrupted run's rest and not half an environment."""
-    if os.path.lexists(os.path.join(environment, MARKER)):
-        os.unlink(os.path.join(environment, MARKER))
-    shutil.rmtree(environment)
-
-
-def swap(folder: str, name: str) -> None:
-    """Make an environment the one in use, in one step that either has happened or has not."""
-    link = os.path.join(folder, "current")
-    for used in (current(folder), name):  # in this order: the marker's time says which was used last
-        if used and os.path.exists(os.path.join(folder, used, MARKER)):
-            os.utime(os.path.join(folder, used, MARKER))
-    if os.path.lexists(link + ".new"):
-        os.unlink(link + ".new")
-    os.symlink(name, link + ".new")
-    os.replace(link + ".new", link)
-    _sync(folder)
-
-
-def lack_of_space(paths: List[str], needed: int) -> Optional[str]:
-    """Return a sentence about the first filesystem below the paths that has too little room, or None."""
-    for path in paths:
-        mount, state = mount_of(path), os.statvfs(_existing(path))
-        free = state.f_bavail * state.f_frsize
-        if free < needed:
-            return (
-                f"{mount}, which holds {path}, has {_gigabytes(free)} free and {_gigabytes(needed)} are needed; "
-                "free some space or choose a folder on a larger disk"
-            )
-        if state.f_files and state.f_favail < MINIMUM_FREE_FILES:
-            return (
-                f"{mount}, which holds {path}, has room for {state.f_favail} more files and {MINIMUM_FREE_FILES} are "
-                "needed; remove some files or choose a folder on another filesystem"
-            )
-    return None
-
-
-def mount_of(path: str) -> str:
-    """Return the mount point of the filesystem that holds a path, or would."""
-    path = os.path.realpath(_existing(path))
-    while not os.path.ismount(path):
-        path = os.path.dirname(path)
-    return path
 
 
 # What uv says
@@ -428,7 +309,7 @@ def find_uv(wanted: Wanted) -> str:
             return wanted.uv
         raise Refused(f"there is no program at {wanted.uv}; role python installs uv, or name the path of yours in uv")
     beside = os.path.join(os.path.dirname(wanted.root.rstrip("/")), "uv")
-    names = [name for name in _listdir(beside) if not name.startswith(".")]
+    names = [name for name in listdir(beside) if not name.startswith(".")]
     versions = [name for name in names if os.access(os.path.join(beside, name, "bin", "uv"), os.X_OK)]
     if not versions:
         raise Refused(f"there is no uv below {beside}; role python installs it, or name the path of yours in uv")
@@ -518,7 +399,7 @@ def build(host, wanted: Wanted, environment: str, key: str, lock: int, model: Op
                 file.write("".join(package + "\n" for package in wanted.packages))
             options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", locked]
             run_uv("pip", "compile", *sources, *options, asked)
-        if installable(_read(locked)):
+        if installable(read(locked)):
             run_uv("pip", "install", *sources, "--no-deps", "--require-hashes", "--requirements", locked)
         if wanted.imports:
             prove(_PROVE_IMPORTS, list(wanted.imports))
@@ -696,75 +577,5 @@ def refuse_without_room(wanted: Wanted) -> None:
         )
 
 
-@contextmanager
-def held(folder: str, timeout: int) -> Iterator[int]:
-    """Keep other runs out of a folder; wait for one that is at work."""
-    deadline = time.time() + timeout
-    os.makedirs(folder, exist_ok=True)
-    descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.time() > deadline:
-                    raise Refused(
-                        f"another run has held {folder}/.lock for {timeout} seconds; let it end, then run this again"
-                    ) from None
-                time.sleep(0.2)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    """Create files that every user of the host may read, also where root's umask says otherwise."""
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _existing(path: str) -> str:
-    """Return the nearest folder above a path that exists."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path.rstrip("/")) or "/"
-    return path
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
-
-
 def _lines(versions: Dict[str, str]) -> str:
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))
-
-
-def _listdir(path: Optional[str]) -> List[str]:
-    try:
-        return sorted(os.listdir(path)) if path else []
-    except OSError:
-        return []
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,11 +10,11 @@ import tempfile
 from typing import List, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import (
-    Refused,
     Wanted,
     environment_of_uv,
     explain,
 )
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused
 
 # The ages of glibc that uv can resolve for; for another one the next newer stands in.
 PLATFORMS = ((2, 17), (2, 28), *((2, minor) for minor in range(31, 41)))

@@ -222,14 +222,9 @@ seconds:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import (
-    Refused,
-    Wanted,
-    ensure,
-    redact,
-    secrets,
-)
+from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted, ensure
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
 
 
 def main() -> None:

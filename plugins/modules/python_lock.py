@@ -107,9 +107,10 @@ packages:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Refused, Wanted, redact, secrets
+from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.module_utils._lock import Target, resolve
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
 
 
 def main() -> None:

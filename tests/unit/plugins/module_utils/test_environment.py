@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 
 KEY = "0123456789abcdef" * 4
 
@@ -39,7 +40,7 @@ def environment(folder, name, packages, finished=True, key=KEY, used_at=None):
     (path / "bin" / "python").symlink_to(sys.executable)
     (path / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.12.16\n")
     if finished:
-        env.write_marker(
+        versioned.write_marker(
             str(path),
             {
                 "key": key,
@@ -51,13 +52,13 @@ def environment(folder, name, packages, finished=True, key=KEY, used_at=None):
             },
         )
     if used_at is not None:
-        os.utime(str(path / env.MARKER), (used_at, used_at))
+        os.utime(str(path / versioned.MARKER), (used_at, used_at))
     return path
 
 
 def altered(path):
     """Return how an environment differs from its own marker."""
-    return env.drift(str(path), env.read_marker(str(path)))
+    return env.drift(str(path), versioned.read_marker(str(path)))
 
 
 # What is asked for
@@ -127,16 +128,16 @@ def test_a_new_password_makes_no_other_environment_and_is_never_written(tmp_path
     ["https://me:canary@host/simple", "https://canary@host", "error at http://a:b@canary@host/x and ftp://canary:@h"],
 )
 def test_logins_are_taken_out_of_text(text):
-    assert "canary" not in env.redact(text)
-    assert "://***@h" in env.redact(text)
+    assert "canary" not in versioned.redact(text)
+    assert "://***@h" in versioned.redact(text)
 
 
 def test_a_path_with_an_at_sign_is_no_login():
-    assert env.redact("https://host/simple/@scope") == "https://host/simple/@scope"
+    assert versioned.redact("https://host/simple/@scope") == "https://host/simple/@scope"
 
 
 def test_a_password_is_known_as_written_and_decoded():
-    assert env.secrets(["https://me:p%40ss@host/", "https://token@host/", "https://host/", ""]) == [
+    assert versioned.secrets(["https://me:p%40ss@host/", "https://token@host/", "https://host/", ""]) == [
         "p%40ss",
         "p@ss",
         "token",
@@ -191,62 +192,62 @@ def test_an_interpreter_that_an_upgrade_took_away_is_noticed(tmp_path):
 def test_a_folder_without_a_whole_marker_is_unfinished(tmp_path, text):
     path = environment(tmp_path, KEY[:12], {"numpy": "2.4.6"}, finished=False)
     if text is not None:
-        (path / env.MARKER).write_text(text)
-    assert env.unfinished(str(tmp_path)) == [KEY[:12]]
+        (path / versioned.MARKER).write_text(text)
+    assert versioned.unfinished(str(tmp_path)) == [KEY[:12]]
     assert env.built(str(tmp_path), KEY) == []
 
 
 def test_what_others_keep_beside_the_environments_is_left_alone(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "0123456789ab.txt").write_text("")
-    assert env.superfluous(str(tmp_path), None, 0) == []
+    assert versioned.superfluous(str(tmp_path), None, 0) == []
 
 
 def test_a_rebuild_gets_a_name_that_is_free(tmp_path):
-    assert env.fresh_name(str(tmp_path), KEY) == "0123456789ab"
+    assert versioned.fresh_name(str(tmp_path), KEY) == "0123456789ab"
     environment(tmp_path, "0123456789ab", {"numpy": "2.4.6"})
-    assert env.fresh_name(str(tmp_path), KEY) == "0123456789ab-2"
+    assert versioned.fresh_name(str(tmp_path), KEY) == "0123456789ab-2"
 
 
 def test_the_environments_used_last_are_kept(tmp_path):
     for number, name in enumerate(["aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"]):
         environment(tmp_path, name, {"numpy": "2.4.6"}, used_at=1000 + number)
     environment(tmp_path, "dddddddddddd", {"numpy": "2.4.6"}, finished=False)
-    assert env.superfluous(str(tmp_path), "aaaaaaaaaaaa", 1) == ["dddddddddddd", "bbbbbbbbbbbb"]
-    assert env.superfluous(str(tmp_path), "cccccccccccc", 0) == ["dddddddddddd", "bbbbbbbbbbbb", "aaaaaaaaaaaa"]
+    assert versioned.superfluous(str(tmp_path), "aaaaaaaaaaaa", 1) == ["dddddddddddd", "bbbbbbbbbbbb"]
+    assert versioned.superfluous(str(tmp_path), "cccccccccccc", 0) == ["dddddddddddd", "bbbbbbbbbbbb", "aaaaaaaaaaaa"]
 
 
 def test_swapping_leaves_a_relative_link_and_notes_who_was_used_last(tmp_path):
     environment(tmp_path, "aaaaaaaaaaaa", {"numpy": "2.4.6"}, used_at=1000)
     environment(tmp_path, "bbbbbbbbbbbb", {"numpy": "2.4.6"}, used_at=2000)
     environment(tmp_path, "cccccccccccc", {"numpy": "2.4.6"}, used_at=3000)
-    env.swap(str(tmp_path), "aaaaaaaaaaaa")
-    env.swap(str(tmp_path), "bbbbbbbbbbbb")
+    versioned.swap(str(tmp_path), "aaaaaaaaaaaa")
+    versioned.swap(str(tmp_path), "bbbbbbbbbbbb")
     assert os.readlink(str(tmp_path / "current")) == "bbbbbbbbbbbb"
-    assert env.superfluous(str(tmp_path), "bbbbbbbbbbbb", 1) == ["cccccccccccc"]
+    assert versioned.superfluous(str(tmp_path), "bbbbbbbbbbbb", 1) == ["cccccccccccc"]
 
 
 def test_a_link_that_an_interrupted_swap_left_is_no_obstacle(tmp_path):
     environment(tmp_path, "aaaaaaaaaaaa", {"numpy": "2.4.6"})
     (tmp_path / "current.new").symlink_to("nowhere")
-    env.swap(str(tmp_path), "aaaaaaaaaaaa")
-    assert env.current(str(tmp_path)) == "aaaaaaaaaaaa"
+    versioned.swap(str(tmp_path), "aaaaaaaaaaaa")
+    assert versioned.current(str(tmp_path)) == "aaaaaaaaaaaa"
 
 
 def test_a_current_that_is_not_ours_is_refused(tmp_path):
     (tmp_path / "current").mkdir()
     with pytest.raises(env.Refused, match="is not a link"):
-        env.current(str(tmp_path))
+        versioned.current(str(tmp_path))
 
 
 # Space and messages
 
 
 def test_too_little_space_names_the_mount_and_both_sizes(tmp_path):
-    sentence = env.lack_of_space([str(tmp_path / "not" / "there" / "yet")], 10**18)
-    assert sentence.startswith(env.mount_of(str(tmp_path)))
+    sentence = versioned.lack_of_space([str(tmp_path / "not" / "there" / "yet")], 10**18)
+    assert sentence.startswith(versioned.mount_of(str(tmp_path)))
     assert "1000000000.0 GB are needed" in sentence
-    assert env.lack_of_space([str(tmp_path)], 1) is None
+    assert versioned.lack_of_space([str(tmp_path)], 1) is None
 
 
 SAID = [

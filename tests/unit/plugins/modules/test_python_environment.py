@@ -16,6 +16,7 @@ from base64 import urlsafe_b64encode
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.module_utils._lock import Target, platform, resolve
 
@@ -183,7 +184,7 @@ def test_a_module_that_does_not_import_keeps_the_previous_environment(want):
     with pytest.raises(env.Refused, match=r"broken cannot be imported \(ImportError: libgone.so.*still leads to"):
         ensure(want(packages=["broken==1.0"], imports=["broken"]))
     assert used(want()) == "1.0"
-    assert len(env.environments(want().folder)) == 1
+    assert len(versioned.builds(want().folder)) == 1
 
 
 def test_a_check_that_fails_says_its_own_sentence_and_keeps_the_previous_environment(want):
@@ -230,7 +231,7 @@ def test_a_damaged_wheel_ends_in_a_sentence(want, wheels):
     wheel.write_bytes(wheel.read_bytes()[:200])
     with pytest.raises(env.Refused, match=r"the download of alpha.* is damaged"):
         ensure(want())
-    assert env.current(want().folder) is None
+    assert versioned.current(want().folder) is None
 
 
 def test_a_wheel_that_was_replaced_since_it_was_locked_is_refused(want, wheels, tmp_path):
@@ -258,7 +259,7 @@ def test_an_installation_that_takes_too_long_is_ended(want):
 def test_too_little_space_stops_before_anything_is_built(want):
     with pytest.raises(env.Refused, match=r"are needed; free some space"):
         ensure(want(minimum_free_bytes=10**18))
-    assert env.environments(want().folder) == []
+    assert versioned.builds(want().folder) == []
 
 
 def test_a_full_disk_ends_in_a_sentence_and_keeps_the_previous_environment(want, wheels, tmp_path):
@@ -273,7 +274,7 @@ def test_a_full_disk_ends_in_a_sentence_and_keeps_the_previous_environment(want,
         with pytest.raises(env.Refused, match=r"the disk became full; free some space on .*still leads to"):
             ensure(want(packages=["alpha==3.0"]))
         assert used(want()) == "1.0"
-        assert len(env.environments(want().folder)) == 1
+        assert len(versioned.builds(want().folder)) == 1
     finally:
         subprocess.call(["umount", "--lazy", str(disk)])
 
@@ -307,7 +308,7 @@ def test_a_killed_run_leaves_the_previous_environment_and_the_next_run_finishes_
         time.sleep(0.02)
     run.kill()
     run.wait()
-    (rest,) = env.unfinished(wanted.folder)
+    (rest,) = versioned.unfinished(wanted.folder)
     assert used(want()) == "1.0"
     finished = ensure(wanted)  # waits for the check that outlived the killed run
     assert finished["changed"] and finished["removed"] == [os.path.join(wanted.folder, rest)]

@@ -1,0 +1,244 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Folders that are built aside and swapped in, whatever is in them. Private to the collection.
+
+``<folder>/`` holds one folder for each build, named after what it was made from, and ``current``, a link to the one in
+use. The marker in a folder is written last: a folder without it is what an interrupted run left behind.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional
+from urllib.parse import unquote
+
+MARKER = ".gpufleet.json"
+MINIMUM_FREE_FILES = 50000
+
+_FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
+_LOGIN = re.compile(r"://[^/\s]*@")
+
+
+class Refused(Exception):
+    """Carries the one sentence that says what stands in the way, and the way out."""
+
+
+# What is secret
+
+
+def redact(text: str) -> str:
+    """Return the text without the logins in its URLs."""
+    return _LOGIN.sub("://***@", text)
+
+
+def secrets(urls: List[str]) -> List[str]:
+    """Return the passwords and tokens in URLs, as written and decoded, for a caller to keep out of its output."""
+    found = set()
+    for url in urls:
+        match = _LOGIN.search(url)
+        if match:
+            user, _colon, password = match.group()[3:-1].partition(":")
+            found.update({password or user, unquote(password or user)})
+    return sorted(found - {""})
+
+
+# What is there
+
+
+def read_marker(path: str) -> Optional[Dict[str, Any]]:
+    """Return what was noted when a build was finished; None for one that never was."""
+    try:
+        marker = json.loads(read(os.path.join(path, MARKER)))
+    except ValueError:
+        return None
+    return marker if isinstance(marker, dict) and isinstance(marker.get("packages"), dict) else None
+
+
+def current(folder: str) -> Optional[str]:
+    """Return the name of the build in use, or None; refuse a C(current) that is not ours."""
+    path = os.path.join(folder, "current")
+    if os.path.islink(path):
+        return os.path.basename(os.readlink(path).rstrip("/"))
+    if os.path.lexists(path):
+        raise Refused(f"{path} is not a link, so it was not made here; move it away and run this again")
+    return None
+
+
+def builds(folder: str) -> List[str]:
+    """Return the names of all builds, finished or not."""
+    return [name for name in listdir(folder) if _FOLDER.match(name) and os.path.isdir(os.path.join(folder, name))]
+
+
+def fresh_name(folder: str, key: str) -> str:
+    """Return the name for a new build of a key."""
+    name, number = key[:12], 1
+    while os.path.lexists(os.path.join(folder, name)):
+        number += 1
+        name = f"{key[:12]}-{number}"
+    return name
+
+
+def unfinished(folder: str) -> List[str]:
+    """Return the rests of interrupted runs."""
+    return [name for name in builds(folder) if read_marker(os.path.join(folder, name)) is None]
+
+
+def others(folder: str, used: Optional[str]) -> List[str]:
+    """Return the finished builds but one, the one that was used last first."""
+    last = current(folder)
+    rests = unfinished(folder)
+    finished = [name for name in builds(folder) if name != used and name not in rests]
+    finished.sort(
+        key=lambda name: (name == last, os.path.getmtime(os.path.join(folder, name, MARKER))),
+        reverse=True,
+    )
+    return finished
+
+
+def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
+    """Return what can go: interrupted runs' rests, and all but the ``keep`` builds that were used last."""
+    return unfinished(folder) + others(folder, used)[max(0, keep) :]
+
+
+# What changes it
+
+
+def write_marker(path: str, marker: Dict[str, Any]) -> None:
+    """Note that a build is finished, after everything else of it has reached the disk."""
+    marked = os.path.join(path, MARKER)
+    with open(marked + ".new", "w", encoding="utf-8") as file:
+        json.dump(marker, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(marked + ".new", marked)
+    _sync(path)
+
+
+def remove(path: str) -> None:
+    """Remove a build; cut off in the middle, it is an interrupted run's rest and not half a build."""
+    if os.path.lexists(os.path.join(path, MARKER)):
+        os.unlink(os.path.join(path, MARKER))
+    shutil.rmtree(path)
+
+
+def swap(folder: str, name: str) -> None:
+    """Make a build the one in use, in one step that either has happened or has not."""
+    link = os.path.join(folder, "current")
+    for used in (current(folder), name):  # in this order: the marker's time says which was used last
+        if used and os.path.exists(os.path.join(folder, used, MARKER)):
+            os.utime(os.path.join(folder, used, MARKER))
+    if os.path.lexists(link + ".new"):
+        os.unlink(link + ".new")
+    os.symlink(name, link + ".new")
+    os.replace(link + ".new", link)
+    _sync(folder)
+
+
+# What it needs
+
+
+def lack_of_space(paths: List[str], needed: int) -> Optional[str]:
+    """Return a sentence about the first filesystem below the paths that has too little room, or None."""
+    for path in paths:
+        mount, state = mount_of(path), os.statvfs(_existing(path))
+        free = state.f_bavail * state.f_frsize
+        if free < needed:
+            return (
+                f"{mount}, which holds {path}, has {_gigabytes(free)} free and {_gigabytes(needed)} are needed; "
+                "free some space or choose a folder on a larger disk"
+            )
+        if state.f_files and state.f_favail < MINIMUM_FREE_FILES:
+            return (
+                f"{mount}, which holds {path}, has room for {state.f_favail} more files and {MINIMUM_FREE_FILES} are "
+                "needed; remove some files or choose a folder on another filesystem"
+            )
+    return None
+
+
+def mount_of(path: str) -> str:
+    """Return the mount point of the filesystem that holds a path, or would."""
+    path = os.path.realpath(_existing(path))
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
+
+
+@contextmanager
+def held(folder: str, timeout: int) -> Iterator[int]:
+    """Keep other runs out of a folder; wait for one that is at work."""
+    deadline = time.time() + timeout
+    os.makedirs(folder, exist_ok=True)
+    descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.time() > deadline:
+                    raise Refused(
+                        f"another run has held {folder}/.lock for {timeout} seconds; let it end, then run this again"
+                    ) from None
+                time.sleep(0.2)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Create files that every user of the host may read, also where root's umask says otherwise."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _existing(path: str) -> str:
+    """Return the nearest folder above a path that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path.rstrip("/")) or "/"
+    return path
+
+
+def digest(text: str) -> str:
+    """Return the text's SHA-256, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def listdir(path: Optional[str]) -> List[str]:
+    """Return the sorted names in a folder; none where it cannot be read."""
+    try:
+        return sorted(os.listdir(path)) if path else []
+    except OSError:
+        return []
+
+
+def read(path: str) -> str:
+    """Return a file's text; empty where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

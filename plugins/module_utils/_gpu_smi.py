@@ -87,7 +87,8 @@ def quantity(text: Optional[str], kind: str) -> Optional[float]:
 
     Nothing is guessed: an unknown unit and a value that no device has are None.
     """
-    match = re.match(r"\s*(-?\d{1,19})(?:\.(\d{1,9})|,(\d{1,2}))?\s*([a-zA-Z()]{0,8})\s*$", text or "", re.ASCII)
+    # The white space on the right is stripped, not matched: two runs of it side by side would be tried at each length.
+    match = re.match(r"(-?\d{1,19})(?:\.(\d{1,9})|,(\d{1,2}))?\s*([a-zA-Z()]{0,8})$", (text or "").strip(), re.ASCII)
     factor = UNITS[kind].get(match.group(4).lower()) if match else None
     if not match or factor is None:
         return None

@@ -10,6 +10,7 @@ The parsers are pure: text in, data out, and no input makes them raise. What a h
 import ctypes
 import re
 import time
+from itertools import islice, product
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 STATUS = "/var/lib/dpkg/status"
@@ -19,6 +20,8 @@ LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 # States in which dpkg leaves a package when it is cut off, as against installed, config-files and not-installed.
 INTERRUPTED = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 SOURCES = "/etc/apt/sources.list"
+SCOPES_LIMIT = 20
+SOURCES_LIMIT = 2000  # of one file
 APT_NO = ("no", "false", "without", "off", "disable", "0")
 DNF_FILES = ("/etc/dnf/dnf.conf", "/etc/yum.conf")
 VERSION_LOCKS = (
@@ -51,22 +54,22 @@ def stanzas(text: str) -> Iterator[Dict[str, str]]:
 
     A line that is no field, and a comment, is skipped. Of a field that stands twice, the last one counts.
     """
-    fields, name = {}, ""  # type: Dict[str, str], str
+    fields, name = {}, ""  # type: Dict[str, List[str]], str
     for line in [*text.splitlines(), ""]:
         if not line.strip():
             if fields:
-                yield fields
+                yield {field: "\n".join(lines) for field, lines in fields.items()}
             fields, name = {}, ""
         elif line.startswith("#"):
             continue
         elif line[0] in " \t":
             if name:
-                fields[name] += "\n" + line.strip()
+                fields[name].append(line.strip())
         else:
             name, colon, value = line.partition(":")
             name = name.strip().lower() if colon else ""
             if name:
-                fields[name] = value.strip()
+                fields[name] = [value.strip()]
 
 
 def parse_dpkg_status(text: str) -> Tuple[List[Dict[str, Any]], List[str]]:
@@ -124,7 +127,8 @@ def apt_tokens(text: str) -> Iterator[Tuple[str, str]]:
 def parse_apt_conf(text: str) -> List[Tuple[str, Optional[str]]]:
     """Return apt's settings in their order: the full name in lower case and the value.
 
-    The value is None for what C(#clear) takes back. Names of list entries end with C(::).
+    The value is None for what C(#clear) takes back. Names of list entries end with C(::). What is nested deeper than
+    anybody nests, and what follows it, is left out: each name repeats the names of all that it lies in.
     """
     settings = []  # type: List[Tuple[str, Optional[str]]]
     scope, words = [], []  # type: List[str], List[Tuple[str, str]]
@@ -133,6 +137,8 @@ def parse_apt_conf(text: str) -> List[Tuple[str, Optional[str]]]:
         return "::".join([part for part in scope if part] + [name]).lower()
 
     for kind, value in apt_tokens(text):
+        if kind == "{" and len(scope) == SCOPES_LIMIT:
+            break
         if kind == "{":
             scope.append(words[0][1].strip(":") if words else "")
             words = []
@@ -195,7 +201,9 @@ def parse_source_list(text: str, file: str) -> List[Dict[str, Any]]:
         if not match or match.group(4).startswith("#"):
             continue
         kind, options, uri, suite, components = match.groups()
-        values = {name.lower(): value for name, value in re.findall(r"([A-Za-z-]+)\+?=\"?([^\s\"]*)\"?", options or "")}
+        # Only where a name begins, or a long word would be tried again from each of its letters.
+        named = re.findall(r"(?<![A-Za-z-])([A-Za-z-]+)\+?=\"?([^\s\"]*)\"?", options or "")
+        values = {name.lower(): value for name, value in named}
         rest = {
             "components": components.split(),
             "architectures": [word for word in values.get("arch", "").split(",") if word],
@@ -217,10 +225,8 @@ def parse_deb822(text: str, file: str) -> List[Dict[str, Any]]:
             "architectures": fields.get("architectures", "").split(),
             "signed_by": "a key in the file itself" if "BEGIN PGP" in signed_by else " ".join(signed_by.split()),
         }
-        for kind in fields.get("types", "").split():
-            for uri in fields.get("uris", "").split():
-                for suite in fields.get("suites", "").split():
-                    found.append(_source(file, None, kind, uri, suite, rest))
+        each = product(*(fields.get(name, "").split() for name in ("types", "uris", "suites")))
+        found.extend(_source(file, None, *one, rest) for one in islice(each, SOURCES_LIMIT - len(found)))
     return found
 
 

@@ -442,9 +442,9 @@ def test_eight_gpus_are_parsed_in_50_ms():
     assert len(xml) > 1000000
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.process_time()  # its own, not the clock's: other tests run beside this one
         answer, gaps = smi.parse_smi(xml)
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     assert (len(answer["gpus"]), gaps) == (8, [])
     assert min(times) < 0.05
 
@@ -469,11 +469,11 @@ def test_eight_gpus_are_parsed_in_50_ms():
     ids=lambda text: text[:40].encode("ascii", "replace").decode(),
 )
 def test_no_text_makes_the_parsers_slow(text):
-    begin = time.time()
+    begin = time.process_time()
     smi.parse_smi(text)
     smi.parse_nvlinks(text)
     smi.parse_topology(text)
-    assert time.time() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 INSERTS = [

@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import resource
 import stat
 import struct
 import time
@@ -230,9 +231,9 @@ def test_a_counter_is_read_however_a_tool_writes_it(written, hours):
     ],
 )
 def test_a_text_without_a_health_log_is_none_and_takes_no_time(parse, text):
-    begin = time.time()
+    begin = time.process_time()
     assert parse(text) is None
-    assert time.time() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_a_complaint_before_the_json_does_not_hide_it():
@@ -265,9 +266,9 @@ def test_a_list_of_ten_thousand_drives_with_ten_thousand_namespaces_takes_no_tim
         }
     ]
     text = json.dumps({"Devices": devices})
-    begin = time.time()
+    begin = time.process_time()
     assert len(nvme.parse_nvme_list(text)) > 100
-    assert time.time() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_nvme_list_gives_a_drive_on_a_network_the_namespaces_of_its_subsystem():
@@ -483,6 +484,12 @@ def test_partitions_stand_in_the_order_of_their_numbers(tmp_path):
     assert [device["name"] for device in space["devices"][1:]] == [f"nvme0n1p{number}" for number in range(1, 12)]
 
 
+def own_seconds():
+    """Return the processor time of this process and of its children, which no other test beside it lengthens."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def test_a_drive_costs_less_than_20_ms_of_own_time(tmp_path):
     # All that one costs but the drive's own answer: its files in sysfs, a child process, and the parsing.
     files = {"proc/self/mountinfo": LAYERS["proc/self/mountinfo"]}
@@ -498,10 +505,10 @@ def test_a_drive_costs_less_than_20_ms_of_own_time(tmp_path):
             files[f"sys/class/nvme/nvme{number}/{name}"] = "live"
     host, page, times = tree(tmp_path, files), log(), []
     for _ in range(5):
-        begin = time.time()
+        begin = own_seconds()
         for drive in nvme.collect(host)["controllers"]:
             assert nvme.parse_health(host.in_child(lambda: page, 5)[0])["source"] == "ioctl", drive["name"]
-        times.append(time.time() - begin)
+        times.append(own_seconds() - begin)
     assert min(times) / 8 < 0.020
 
 

@@ -432,11 +432,11 @@ def test_a_table_without_an_end_marker_and_with_zeros_behind_it_is_no_problem():
 
 def test_a_table_of_nothing_but_modules_is_bounded():
     table = dimm(length=LENGTHS["2.1"], strings=("A",)) * 50000
-    started = time.perf_counter()
+    started = time.process_time()
     fact, problems = smbios.parse_memory(table[: 1 << 20])
     assert len(fact["dimms"]) == 1024
     assert "memory devices, of which 1024 are read" in problems[-1]
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 5
 
 
 def test_the_smallest_structures_and_the_longest_strings_take_no_time_to_speak_of():
@@ -445,9 +445,9 @@ def test_the_smallest_structures_and_the_longest_strings_take_no_time_to_speak_o
         b"\x11\x04\x01\x00" + b"a\0" * 500000,
         b"\x11\x04\x01\x00" + b"a" * 10**6,
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         smbios.parse_memory(table)
-        assert time.perf_counter() - started < 10
+        assert time.process_time() - started < 5
 
 
 def absurd(fact):

@@ -408,6 +408,6 @@ def test_a_big_status_file_is_read_in_a_moment():
         f"Package: p{number}\nStatus: install ok installed\nVersion: 1\nDescription: x\n " + "y" * 1500
         for number in range(4000)
     )
-    begin = time.time()
+    begin = time.process_time()
     assert system.parse_dpkg_status(text) == ([], [])
-    assert time.time() - begin < 2
+    assert time.process_time() - begin < 2

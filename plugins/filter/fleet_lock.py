@@ -38,7 +38,7 @@ _value:
   description: C(classes), which has for each class its C(plan) and its C(locks), a text for each framework.
   type: dict
   sample:
-    classes: {"1 x T4 on debian12 with Python 3.11, wishes 1d5e0c3f8a42": {plan: {}, locks: {pytorch: "..."}}}
+    classes: {"1 x Tesla T4 on debian12 with Python 3.11, pytorch_version 2.10.0": {plan: {}, locks: {pytorch: "..."}}}
 """
 
 from typing import Any

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import refuse_float
+
 ASSUMED = ("gpus", "os", "os_version", "kernel", "python", "driver_version", "nvswitches", "machine")
 ENTERPRISE_LINUX = ("almalinux", "centos", "el", "oraclelinux", "redhat", "rhel", "rocky")
 SWITCHED_FROM = 8  # boards with this many GPUs join them by NVSwitch
@@ -58,6 +60,8 @@ def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, 
     unknown = sorted(set(assumed) - set(ASSUMED))
     if unknown:
         raise ValueError(f"stack_assume has {', '.join(unknown)}; there are {', '.join(ASSUMED)}")
+    for key, value in assumed.items():
+        refuse_float(f"stack_assume: {key}", value)
     if not assumed.get("os") or not assumed.get("os_version"):
         raise ValueError("stack_assume needs os (ubuntu, debian or el) and os_version ('22.04', '12', '9')")
     name, version = str(assumed["os"]).lower(), str(assumed["os_version"])

@@ -8,7 +8,6 @@ Pure; private to the collection.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -16,6 +15,8 @@ from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import from_assumption, from_facts
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._resolver import (
+    OPTIONAL_SOURCES,
+    SOURCES,
     WISHES,
     Refusal,
     checked,
@@ -78,7 +79,7 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
     plans: dict[str, Any] = {}
     unread: dict[str, str] = {}
     groups: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
-    keys: dict[str, tuple[str, dict[str, Any]]] = {}
+    members: dict[str, list[tuple[tuple[Any, ...], str, dict[str, Any]]]] = {}
     for one in variables:
         name = str(one["inventory_hostname"])
         try:
@@ -97,17 +98,21 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
             groups.setdefault(label, {})[name] = (host, wishes)
         index = one.get("pytorch_pypi_index", one.get("workstation_pypi_index", ""))
         site = {"packages": list(one.get("pytorch_packages", [])), "index_url": index}
-        keys[name] = (class_key(host, wishes, label), site)
+        if "refused" not in plans[name]:
+            members.setdefault(class_key(host, wishes, label), []).append((_means(host), name, site))
     uniform = {label: _share(members, plans, data) for label, members in sorted(groups.items())}
-    classes = {key: plans[name] for name, (key, _site) in sorted(keys.items()) if "refused" not in plans[name]}
-    to_lock = {}
-    for name, (key, site) in sorted(keys.items()):
-        for entry in _to_lock(key, plans[name], site, data):
-            to_lock[entry["class"], entry["framework"]] = entry
+    classes, to_lock = {}, []
+    for key, hosts in sorted(members.items()):
+        _means_least, name, site = min(hosts, key=lambda member: member[:2])
+        if "refused" in plans[name]:
+            continue
+        site["packages"] = sorted({package for _means_of, _name, of_host in hosts for package in of_host["packages"]})
+        classes[key] = plans[name]
+        to_lock += _to_lock(key, plans[name], site, data)
     return {
         "hosts": plans,
         "classes": classes,
-        "to_lock": list(to_lock.values()),
+        "to_lock": to_lock,
         "unread": unread,
         "uniform": uniform,
         "table": table(plans, unread, uniform),
@@ -116,27 +121,35 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
 
 def uniform_label(value: Any) -> str:
     """Return the name of the group that shares one set with a host, or nothing."""
-    return "" if str(value).lower() in ("", "false", "no", "none") else str(value)
+    words = {"": "", "false": "", "no": "", "none": "", "true": "True", "yes": "True"}
+    return words.get(str(value).lower(), str(value))
 
 
 # ---- locks ---------------------------------------------------------------------------------------------------------
 
 
 def class_key(host: dict[str, Any], wishes: dict[str, Any], label: str) -> str:
-    """Return the name of a host's class in a lock: what the host is, and what is wished for it."""
-    words = f"{gpu_words(host)} on {host['system']} with Python {host.get('python')}"
-    wished = json.dumps([checked(wishes), label], sort_keys=True)
-    return f"{words}, wishes {hashlib.sha256(wished.encode()).hexdigest()[:12]}"
+    """Return the name of a host's class in a lock: what the host is, and every wish that is not the default."""
+    wishes = checked(wishes)
+    wishes["sources"] = [source for source in SOURCES + OPTIONAL_SOURCES if source in wishes["sources"]]
+    words = [f"{gpu_words(host)} on {host['system']} with Python {host.get('python')}"]
+    for name, default in WISHES.items():
+        if wishes[name] != default:
+            words.append(f"{name} {' '.join(wishes[name]) if isinstance(default, list) else wishes[name]}")
+    return ", ".join([*words, f"shared by {label}"] if label else words)
+
+
+def _means(host: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what hosts of one class are ordered by: what serves the one with the least serves all of them."""
+    return number(host["driver_version"] or "9999"), number(host["kernel"])
 
 
 def _to_lock(key: str, plan: dict[str, Any], site: dict[str, Any], data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what there is to resolve for each framework of a plan; C(site) has the site's own packages and index."""
-    if "refused" in plan:
-        return
+    """Yield what there is to resolve for each framework that is wanted; C(site) has its own packages and index."""
     torch, flow = plan["pytorch"], plan["tensorflow"]
     glibc = data["python"]["systems"][plan["host_class"].rpartition(" on ")[2]]["glibc"]
     common = {"class": key, "glibc": glibc, "index_url": site["index_url"]}
-    if torch["version"]:
+    if torch["version"] and "pytorch" in plan["wanted"]:
         pins = [torch["requirement"], f"torchvision=={torch['torchvision']}"]
         pins += [f"torchaudio=={torch['torchaudio']}"] if torch["torchaudio"] else []
         yield {
@@ -147,7 +160,7 @@ def _to_lock(key: str, plan: dict[str, Any], site: dict[str, Any], data: dict[st
             "constraints": [],
             "extra_index_urls": [torch["index_url"]] if torch["index_url"] else [],
         }
-    if flow["version"]:
+    if flow["version"] and "tensorflow" in plan["wanted"]:
         yield {
             **common,
             "framework": "tensorflow",
@@ -172,7 +185,10 @@ def made_lock(planned_fleet: dict[str, Any], results: Iterable[dict[str, Any]]) 
 
 def from_lock(host: dict[str, Any], wishes: dict[str, Any], label: str, lock: dict[str, Any]) -> dict[str, Any]:
     """Return the plan that a lock keeps for a host's class, with C(lock) in each framework, or C(refused)."""
-    key = class_key(host, wishes, label)
+    try:
+        key = class_key(host, wishes, label)
+    except Refusal as refusal:
+        return {"refused": str(refusal), "conflict": refusal.conflict, "ways_out": refusal.ways_out}
     kept = (lock.get("classes") or {}).get(key)
     if not kept:
         there = "; ".join(sorted(lock.get("classes") or {})) or "none"

@@ -31,7 +31,13 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._options impo
     tensorflows,
     toolkits,
 )
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import LONG_TERM, NEWEST, fits, number
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import (
+    LONG_TERM,
+    NEWEST,
+    fits,
+    number,
+    refuse_float,
+)
 
 SOURCES = ("distribution", "nvidia", "pypi", "pytorch", "uv", "apache")
 OPTIONAL_SOURCES = ("runfile", "maven")  # a last resort, and a site's own repository: only where they are named
@@ -114,6 +120,10 @@ def checked(wishes: dict[str, Any]) -> dict[str, Any]:
     if wishes["driver_flavor"] not in ("auto", "open", "proprietary"):
         raise Refusal(f"stack_driver_flavor is {wishes['driver_flavor']!r}; use auto, open or proprietary")
     for name in (*COMPONENT_OF, "driver_branch", "python_version", "java_version"):
+        try:
+            refuse_float(f"stack_{name}", wishes[name])
+        except ValueError as error:
+            raise Refusal(str(error)) from None
         value = wishes[name] = str(wishes[name])
         if name == "pytorch_variant" or (name == "python_version" and value in ("auto", "distribution")):
             continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -38,6 +39,15 @@ def fits(version: str, wish: str) -> bool:
         return SpecifierSet(wish).contains(version)
     except InvalidSpecifier:
         raise ValueError(f"{wish!r} is neither a version nor a range such as '>=2.8,<2.11'") from None
+
+
+def refuse_float(name: str, value: Any) -> None:
+    """Raise ValueError for a version that YAML read as a number: nobody can tell any more which one stood there."""
+    if isinstance(value, float):
+        raise ValueError(
+            f"{name} is the number {value}: without quotes, YAML reads 2.10 as 2.1; "
+            f"write the version that is meant in quotes, '{value}' or '{value}0'"
+        )
 
 
 def runs_on(built_for: list[str], capability: str) -> bool:

@@ -102,6 +102,8 @@ def test_a_gpu_that_is_assumed_is_found_by_any_of_its_names(name, key):
         ({"os_version": "23.10"}, "ubuntu23.10; the matrix has"),
         ({"os_version": "26.04"}, "needs kernel"),
         ({"cpu": "EPYC"}, "stack_assume has cpu; there are"),
+        ({"os_version": 22.04}, "os_version is the number 22.04.*in quotes"),
+        ({"python": 3.1}, "python is the number 3.1: without quotes.*'3.1' or '3.10'"),
     ],
 )
 def test_an_assumption_that_says_too_little_is_refused(assumed, words):

@@ -196,6 +196,55 @@ def test_a_lock_does_not_overrule_a_driver_that_is_too_old():
     assert plan["refused"] == "the locked pytorch 2.15.0 needs driver 580.65.06, and 535.261.03 is loaded"
 
 
+def test_a_class_is_called_by_what_it_is_and_by_each_wish_that_is_no_default():
+    host = from_assumption(rack("v0", "V100-SXM2-32GB")["stack_assume"], DATA)
+    plain = "8 x Tesla V100 SXM2 32GB on ubuntu22.04 with Python 3.10"
+    assert _fleet.class_key(host, {}, "") == plain
+    assert _fleet.class_key(host, {"sources": list(reversed(WISHES["sources"]))}, "") == plain
+    wishes = {
+        "pytorch_version": "2.10.0",
+        "sources": ["uv", "pypi"],
+        "components": ["tensorflow"],
+        "driver_branch": 580,
+    }
+    assert _fleet.class_key(host, wishes, "True") == (
+        f"{plain}, sources pypi uv, components pytorch tensorflow, driver_branch 580, pytorch_version 2.10.0, "
+        "shared by True"
+    )
+
+
+def test_what_a_class_keeps_serves_its_host_with_the_oldest_driver():
+    old, new = (
+        rack(name, "A100-SXM4-80GB", stack_components=["pytorch"], pytorch_packages=packages)
+        for name, packages in (("z-old", []), ("a-new", ["einops==0.8.0"]))
+    )
+    old["stack_assume"]["driver_version"], new["stack_assume"]["driver_version"] = "535.261.03", "580.126.16"
+    found = _fleet.fleet([old, new], DATA)
+    (entry,) = found["to_lock"]
+    assert entry["packages"][0] == found["hosts"]["z-old"]["pytorch"]["requirement"]
+    assert entry["packages"][0] != found["hosts"]["a-new"]["pytorch"]["requirement"]
+    assert "einops==0.8.0" in entry["packages"]
+    lock = _fleet.made_lock(found, resolved(found["to_lock"]))
+    for one in (old, new):
+        plan = _fleet.from_lock(from_assumption(one["stack_assume"], DATA), {"components": ["pytorch"]}, "", lock)
+        assert "refused" not in plan
+
+
+def test_a_wish_that_makes_no_sense_is_one_hosts_refusal_and_no_others():
+    wrong = {"stack_pytorch_version": 2.1, "stack_sources": ["pipy"], "stack_spark_version": "latest"}
+    hosts = [rack(name, "t4", **{name: value}) for name, value in wrong.items()]
+    found = _fleet.fleet([*hosts, rack("good", "t4")], DATA)
+    assert set(found["classes"]) == {
+        _fleet.class_key(from_assumption(hosts[0]["stack_assume"], DATA), {"components": EVERYTHING}, "")
+    }
+    refused = {name: plan["refused"] for name, plan in found["hosts"].items() if "refused" in plan}
+    assert set(refused) == set(wrong)
+    assert "'2.1' or '2.10'" in refused["stack_pytorch_version"]
+    assert "there are distribution, nvidia, pypi" in refused["stack_sources"]
+    host = from_assumption(hosts[0]["stack_assume"], DATA)
+    assert "in quotes" in _fleet.from_lock(host, {"pytorch_version": 2.1}, "", {"classes": {}})["refused"]
+
+
 def test_variables_become_wishes_as_the_role_would_make_them():
     wishes = _fleet.wishes_of({"stack_pytorch_version": "2.10.0", "workstation_sources": ["pypi"], "stack_lock": "x"})
     assert wishes == {"pytorch_version": "2.10.0", "sources": ["pypi"]}

@@ -15,6 +15,15 @@ import shutil
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
+from ansible_collections.gpufleet.workstation.plugins.module_utils._drift import (
+    Altered,
+    altered,
+    fingerprint,
+    normal_name,
+    phrases,
+    site_packages,
+    wrong_sizes,
+)
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
     Refused,
     builds,
@@ -75,6 +84,7 @@ class Wanted(NamedTuple):
     minimum_free_bytes: int = 0
     timeout: int = 1800
     state: str = "present"
+    on_drift: str = "repair"
 
     @property
     def folder(self) -> str:
@@ -83,11 +93,6 @@ class Wanted(NamedTuple):
 
 
 # What is asked for
-
-
-def normal_name(name: str) -> str:
-    """Return a distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pins(packages: Sequence[str]) -> Dict[str, str]:
@@ -144,16 +149,6 @@ def key_of(made_from: Dict[str, Any]) -> str:
 # What is there
 
 
-def site_packages(environment: str) -> Optional[str]:
-    """Return the folder that packages are installed in, or None."""
-    library = os.path.join(environment, "lib")
-    for name in sorted(listdir(library)):
-        path = os.path.join(library, name, "site-packages")
-        if name.startswith("python") and os.path.isdir(path):
-            return path
-    return None
-
-
 def installed(environment: str) -> Dict[str, str]:
     """Return version by name, read from the names of the *.dist-info folders."""
     versions = {}
@@ -162,11 +157,6 @@ def installed(environment: str) -> Dict[str, str]:
         if entry.endswith(".dist-info") and version:
             versions[normal_name(name)] = version
     return versions
-
-
-def contents(environment: str) -> List[str]:
-    """Return the names at the top of site-packages."""
-    return [name for name in listdir(site_packages(environment)) if name != "__pycache__"]
 
 
 def interpreter(environment: str) -> str:
@@ -183,47 +173,68 @@ def python_version(environment: str) -> Optional[str]:
     return None
 
 
-def drift(environment: str, marker: Dict[str, Any]) -> List[str]:
-    """Return one phrase for each difference between an environment and what was noted when it was finished."""
+def drift(environment: str, marker: Dict[str, Any]) -> List[Altered]:
+    """Return each difference between an environment and what was noted when it was finished."""
     noted, found = marker["packages"], installed(environment)
-    phrases = []
+    differences = []
     for name in sorted(set(noted) | set(found)):
         if name not in found:
-            phrases.append(f"{name} {noted[name]} is gone")
+            differences.append(Altered(name, f"{name} {noted[name]} is gone", False))
         elif name not in noted:
-            phrases.append(f"{name} {found[name]} was added")
+            differences.append(Altered(name, f"{name} {found[name]} was added", False))
         elif noted[name] != found[name]:
-            phrases.append(f"{name} is {found[name]} instead of {noted[name]}")
+            differences.append(Altered(name, f"{name} is {found[name]} instead of {noted[name]}", False))
     python = interpreter(environment)
     if not os.path.exists(python):
-        phrases.append(f"its interpreter {python} is gone")
+        differences.append(Altered("", f"its interpreter {python} is gone", False))
     elif python != marker.get("interpreter"):
-        phrases.append(f"its interpreter is {python} instead of {marker.get('interpreter')}")
-    if not phrases:
-        phrases = [f"{name} is gone" for name in sorted(set(marker.get("contents") or []) - set(contents(environment)))]
-    return phrases
+        differences.append(Altered("", f"its interpreter is {python} instead of {marker.get('interpreter')}", False))
+    if marker.get("locked", _locked_digest(environment)) != _locked_digest(environment):
+        differences.append(Altered("", f"its list {LOCKED} was altered", False))
+    if "files" in marker:
+        told = {difference.package for difference in differences}
+        differences += [one for one in altered(environment, marker["files"]) if one.package not in told]
+    return differences
 
 
-def built(folder: str, key: str) -> List[str]:
-    """Return the finished environments of a key that nobody has altered, the one in use first."""
-    found = []
+class Survey(NamedTuple):
+    """What there is of an environment: the one in use, how it was altered, and the builds that would do."""
+
+    used: Optional[str]
+    alike: bool  # the one in use was made from what is wanted now
+    drift: Sequence[Altered]
+    ready: Sequence[str]
+
+
+def survey(wanted: Wanted, key: str) -> Survey:
+    """Return what is there of an environment; the first that is ready is to be used."""
+    folder = wanted.folder
+    used, alike, differences = current(folder), False, []  # type: Optional[str], bool, List[Altered]
+    ready = []
     for name in builds(folder):
         marker = read_marker(os.path.join(folder, name))
-        if marker and marker.get("key") == key and not drift(os.path.join(folder, name), marker):
-            found.append(name)
-    return sorted(found, key=lambda name: name != current(folder))
+        if not marker or marker.get("key") != key:
+            continue
+        found = drift(os.path.join(folder, name), marker)
+        if name == used:
+            alike, differences = True, found
+            if wanted.on_drift == "report":
+                found = []
+        if not found:
+            ready.append(name)
+    return Survey(used, alike, differences, sorted(ready, key=lambda name: name != used))
 
 
 def previous(folder: str, used: Optional[str]) -> str:
     """Return the environment that was in use before, or refuse where none is left that nobody has altered."""
-    altered = ""
+    why_not = ""
     for name in others(folder, used):
         environment = os.path.join(folder, name)
-        phrases = drift(environment, read_marker(environment) or {"packages": {}})
-        if not phrases:
+        differences = phrases(drift(environment, read_marker(environment) or {"packages": {}}))
+        if not differences:
             return name
-        altered = altered or f"; {name} was altered: {', '.join(phrases)}"
-    raise Refused(f"there is no environment in {folder} to go back to, beside {used or 'none in use'}{altered}")
+        why_not = why_not or f"; {name} was altered: {', '.join(differences)}"
+    raise Refused(f"there is no environment in {folder} to go back to, beside {used or 'none in use'}{why_not}")
 
 
 # What changes it
@@ -342,11 +353,14 @@ def environment_of_uv(wanted: Wanted, scratch: str) -> Dict[str, str]:
     return variables
 
 
-def build(host, wanted: Wanted, environment: str, key: str, lock: int, model: Optional[str]) -> Dict[str, Any]:
+def build(
+    host, wanted: Wanted, environment: str, key: str, lock: int, model: Optional[str], tainted: Sequence[str] = ()
+) -> Dict[str, Any]:
     """Build a finished environment in its final place and return its marker.
 
     ``lock`` is the descriptor of the held lock; uv inherits it, so that a uv that outlives us still keeps others out.
-    ``model`` is a folder with a list of locked packages to install again, or None.
+    ``model`` is a folder with a list of locked packages to install again, or None. ``tainted`` are packages that were
+    altered in uv's cache too, because an environment shares its files with it.
     """
     uv = find_uv(wanted)
     wanted = wanted._replace(uv=uv)
@@ -399,8 +413,18 @@ def build(host, wanted: Wanted, environment: str, key: str, lock: int, model: Op
                 file.write("".join(package + "\n" for package in wanted.packages))
             options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", locked]
             run_uv("pip", "compile", *sources, *options, asked)
+        if tainted:
+            run_uv("cache", "clean", *tainted)
         if installable(read(locked)):
-            run_uv("pip", "install", *sources, "--no-deps", "--require-hashes", "--requirements", locked)
+            install = ["pip", "install", *sources, "--no-deps", "--require-hashes", "--requirements", locked]
+            run_uv(*install)
+            damaged = wrong_sizes(environment)
+            if damaged:  # uv knows no sum of what it has unpacked; once more, from a new download
+                run_uv("cache", "clean", *damaged)
+                run_uv(*install, *(word for name in damaged for word in ("--reinstall-package", name)))
+        agree = run([uv, "pip", "check", "--python", python], "uv")
+        if agree.rc != 0:
+            raise Refused(f"the packages contradict each other: {last_words(agree.stderr)}; correct the pins")
         if wanted.imports:
             prove(_PROVE_IMPORTS, list(wanted.imports))
         outputs = [prove(check["code"], [str(arg) for arg in check.get("args") or []]) for check in wanted.checks]
@@ -413,7 +437,8 @@ def build(host, wanted: Wanted, environment: str, key: str, lock: int, model: Op
             "python_version": python_version(environment),
             "interpreter": interpreter(environment),
             "packages": installed(environment),
-            "contents": contents(environment),
+            "locked": _locked_digest(environment),
+            "files": fingerprint(environment),
             "checks": outputs,
         }
         write_marker(environment, marker)
@@ -454,21 +479,21 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
 def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
     """Build what is not there, take it into use, remove what is no longer kept."""
     folder = wanted.folder
-    used = current(folder)
+    state = survey(wanted, key)
+    used, removed = state.used, []
     before = installed(os.path.join(folder, used)) if used else {}
-    found = built(folder, key)
-    name, reason, removed = found[0] if found else None, "", []
-    if name is None or name != used:
-        reason = why(wanted, key, used, name)
+    name = state.ready[0] if state.ready else None
+    reason = why(wanted, state) if name is None or name != used else ""
     if name is None:
         for rest in unfinished(folder):
             remove(os.path.join(folder, rest))
             removed.append(os.path.join(folder, rest))
         name = fresh_name(folder, key)
-        alike = used and (read_marker(os.path.join(folder, used)) or {}).get("key") == key
+        model = os.path.join(folder, used) if used and state.alike and _intact_list(folder, used) else None
+        tainted = [one.package for one in state.drift if one.shared]
         try:
             refuse_without_room(wanted)
-            build(host, wanted, os.path.join(folder, name), key, lock, os.path.join(folder, used) if alike else None)
+            build(host, wanted, os.path.join(folder, name), key, lock, model, tainted)
         except BaseException as exc:
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
             if used and isinstance(exc, Refused):
@@ -479,7 +504,17 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
     for old in superfluous(folder, name, wanted.keep):
         remove(os.path.join(folder, old))
         removed.append(os.path.join(folder, old))
-    return outcome(wanted, name, before, reason, removed)
+    return outcome(wanted, name, before, reason, removed, state)
+
+
+def _intact_list(folder: str, name: str) -> bool:
+    """Return whether the list of what was installed is still the one that was written."""
+    environment = os.path.join(folder, name)
+    return (read_marker(environment) or {}).get("locked") == _locked_digest(environment)
+
+
+def _locked_digest(environment: str) -> str:
+    return digest(read(os.path.join(environment, LOCKED)))
 
 
 def go_back(wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
@@ -496,42 +531,41 @@ def go_back(wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
 def predict(wanted: Wanted, key: str) -> Dict[str, Any]:
     """Return what apply would, as far as it can be known without the network."""
     folder = wanted.folder
-    used = current(folder)
+    state = survey(wanted, key)
+    used = state.used
     before = installed(os.path.join(folder, used)) if used else {}
-    found = built(folder, key)
-    if found:
-        name = found[0]
-        reason = why(wanted, key, used, name) if name != used else ""
+    if state.ready:
+        name = state.ready[0]
+        reason = why(wanted, state) if name != used else ""
         removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
-        return outcome(wanted, name, before, reason, removed)
+        return outcome(wanted, name, before, reason, removed, state)
     refuse_without_room(wanted)
     after = dict(before)
-    marker = read_marker(os.path.join(folder, used)) if used else None
-    if marker and marker.get("key") == key:
-        after = dict(marker["packages"])
+    if used and state.alike:
+        after = dict((read_marker(os.path.join(folder, used)) or {})["packages"])
     after.update(pins(wanted.packages))
     name = fresh_name(folder, key)
     removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
-    result = outcome(wanted, name, before, why(wanted, key, used, None), removed, after)
+    result = outcome(wanted, name, before, why(wanted, state), removed, state, after)
     result["diff"]["after_header"] += " (the pins; what they depend on is known after the installation)"
     return result
 
 
-def why(wanted: Wanted, key: str, used: Optional[str], ready: Optional[str]) -> str:
+def why(wanted: Wanted, state: Survey) -> str:
     """Return the sentence that says why the environment in use is not left as it is."""
+    used = state.used
     if not used:
         return "there is no environment in use yet"
     environment = os.path.join(wanted.folder, used)
     marker = read_marker(environment)
     if marker is None:
         return f"{environment} is unfinished or gone"
-    altered = drift(environment, marker)
-    if altered and marker.get("key") == key:
-        return f"{environment} was altered: {', '.join(altered)}"
+    if state.drift:
+        return f"{environment} was altered: {', '.join(phrases(state.drift))}"
     asked, made_from = inputs(wanted), marker.get("inputs") or {}
     names = sorted(name for name in asked if asked[name] != made_from.get(name))
     return f"other {', '.join(names) or 'inputs'} than {used} was made from" + (
-        f"; {ready} is at hand" if ready else ""
+        f"; {state.ready[0]} is at hand" if state.ready else ""
     )
 
 
@@ -541,6 +575,7 @@ def outcome(
     before: Dict[str, str],
     reason: str,
     removed: List[str],
+    state: Optional[Survey] = None,
     after: Optional[Dict[str, str]] = None,
 ) -> Dict[str, Any]:
     """Return the module's result for an environment that is in use, or would be."""
@@ -551,6 +586,7 @@ def outcome(
     return {
         "changed": bool(reason or removed),
         "reason": reason,
+        "drift": phrases(state.drift) if state else [],
         "path": path,
         "current": link,
         "python_version": marker.get("python_version"),

@@ -16,7 +16,9 @@ description:
     C(current) at it. Until that moment, and after any failure, the previous environment is the one in use.
   - The folder is named after everything that the environment is made from, so going back to earlier pins finds the
     earlier environment ready. What was installed is locked with hashes; a rebuild installs exactly the same files.
-  - An environment that somebody altered by hand is rebuilt, and the difference is shown.
+  - An environment that somebody altered by hand is rebuilt, or only reported, and the difference is shown. Sizes and
+    times of all files are compared with those at the end of the build, and what differs there with the checksums of
+    its wheel. Bytecode and what no wheel tells of, such as C(bin/activate), are not looked at.
   - A run that has nothing to do reads a few folder names. It needs neither the network nor uv.
 attributes:
   check_mode:
@@ -49,6 +51,15 @@ options:
     type: str
     choices: [present, previous]
     default: present
+    version_added: 0.2.0
+  on_drift:
+    description:
+      - What happens to an environment that was altered since it was built.
+      - V(repair) builds it anew from its list with hashes, and takes that one into use. V(report) leaves it as it is,
+        and says what was altered in RV(drift) and in a warning.
+    type: str
+    choices: [repair, report]
+    default: repair
     version_added: 0.2.0
   python:
     description: The interpreter, a path or a version such as V(3.12).
@@ -171,6 +182,13 @@ reason:
   returned: success
   type: str
   sample: "/opt/gpufleet/envs/pytorch/3f0c2a9d41be was altered: numpy is 2.4.5 instead of 2.4.6"
+drift:
+  description: >-
+    What was altered in the environment in use since it was built. Empty where it was made from something else.
+  returned: success
+  type: list
+  elements: str
+  sample: ["numpy/version.py was changed", "six 1.17.0 was added"]
 path:
   description: Folder of the environment in use. In check mode, of the one that would be.
   returned: success
@@ -234,6 +252,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "root": {"type": "path", "default": "/opt/gpufleet/envs"},
             "state": {"type": "str", "choices": ["present", "previous"], "default": "present"},
+            "on_drift": {"type": "str", "choices": ["repair", "report"], "default": "repair"},
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "lock": {"type": "str", "default": ""},
@@ -268,7 +287,10 @@ def main() -> None:
     module.no_log_values.difference_update(urls)
     module.no_log_values.update(secrets(urls))
     try:
-        module.exit_json(**ensure(Host(), Wanted(**module.params), check_mode=module.check_mode))
+        result = ensure(Host(), Wanted(**module.params), check_mode=module.check_mode)
+        if result["drift"] and module.params["on_drift"] == "report":
+            module.warn(f"{os.uname().nodename}: {result['current']} was altered: {', '.join(result['drift'])}")
+        module.exit_json(**result)
     except Refused as exc:
         module.fail_json(msg=f"{os.uname().nodename}: {redact(str(exc))}.")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PLAYBOOK = CHECKOUT / "playbooks" / "rollback.yml"
@@ -39,8 +40,8 @@ def environment(folder, name, used_at):
     (path / "bin").mkdir()
     (path / "bin" / "python").symlink_to(sys.executable)
     marker = {"key": name, "packages": env.installed(str(path)), "interpreter": env.interpreter(str(path))}
-    env.write_marker(str(path), marker)
-    os.utime(path / env.MARKER, (used_at, used_at))
+    versioned.write_marker(str(path), marker)
+    os.utime(path / versioned.MARKER, (used_at, used_at))
 
 
 @pytest.mark.parametrize("role", KNOWN)

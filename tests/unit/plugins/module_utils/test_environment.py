@@ -5,10 +5,12 @@
 """Environments as folders: what is read from them, what is kept, what a failure is called. Nothing is built here."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _drift
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 
@@ -45,7 +47,7 @@ def environment(folder, name, packages, finished=True, key=KEY, used_at=None):
             {
                 "key": key,
                 "packages": env.installed(str(path)),
-                "contents": env.contents(str(path)),
+                "files": env.fingerprint(str(path)),
                 "interpreter": env.interpreter(str(path)),
                 "python_version": env.python_version(str(path)),
                 "inputs": {},
@@ -58,7 +60,7 @@ def environment(folder, name, packages, finished=True, key=KEY, used_at=None):
 
 def altered(path):
     """Return how an environment differs from its own marker."""
-    return env.drift(str(path), versioned.read_marker(str(path)))
+    return env.phrases(env.drift(str(path), versioned.read_marker(str(path))))
 
 
 # What is asked for
@@ -166,10 +168,80 @@ def test_what_somebody_added_removed_or_changed_is_named(tmp_path):
     assert altered(path) == ["numpy is 2.4.5 instead of 2.4.6", "scikit-learn 1.9.1 is gone", "six 1.17.0 was added"]
 
 
-def test_a_removed_folder_is_noticed_although_the_package_is_still_listed(tmp_path):
+def record(path, *files):
+    """Write what the wheel of numpy 2.4.6 says of its files, and the files; return site-packages."""
+    library = path / "lib" / "python3.12" / "site-packages"
+    lines = []
+    for name, text in files:
+        (library / name).write_text(text)
+        lines.append(f"{name},sha256={_drift.sha256(str(library / name))},{len(text)}\n")
+    lines.append("numpy/__pycache__/init.cpython-312.pyc,,\n")
+    (library / "numpy-2.4.6.dist-info" / "RECORD").write_text("".join(lines) + "numpy-2.4.6.dist-info/RECORD,,\n")
+    marker = versioned.read_marker(str(path))
+    versioned.write_marker(str(path), dict(marker, files=env.fingerprint(str(path))))
+    return library
+
+
+def test_a_removed_file_is_noticed_although_the_package_is_still_listed(tmp_path):
     path = environment(tmp_path, "a", {"numpy": "2.4.6"})
-    (path / "lib" / "python3.12" / "site-packages" / "numpy").rmdir()
-    assert altered(path) == ["numpy is gone"]
+    library = record(path, ("numpy/init.py", "x = 1"))
+    assert altered(path) == []
+    (library / "numpy" / "init.py").unlink()
+    assert altered(path) == ["numpy/init.py is gone"]
+
+
+def test_a_removed_folder_is_noticed_with_some_of_its_files(tmp_path):
+    path = environment(tmp_path, "a", {"numpy": "2.4.6"})
+    library = record(path, *((f"numpy/{letter}.py", letter) for letter in "abcde"))
+    shutil.rmtree(str(library / "numpy"))
+    assert altered(path) == ["numpy/a.py is gone, numpy/b.py is gone, numpy/c.py is gone and 2 more"]
+
+
+def test_a_change_that_keeps_the_size_is_noticed(tmp_path):
+    path = environment(tmp_path, "a", {"numpy": "2.4.6"})
+    library = record(path, ("numpy/init.py", "x = 1"))
+    os.utime(str(library / "numpy" / "init.py"), (1, 1))
+    assert altered(path) == []  # a time alone is none
+    (library / "numpy" / "init.py").write_text("x = 2")
+    assert altered(path) == ["numpy/init.py was changed"]
+
+
+def test_a_file_that_was_put_beside_the_packages_or_into_one_is_noticed(tmp_path):
+    path = environment(tmp_path, "a", {"numpy": "2.4.6"})
+    library = record(path, ("numpy/init.py", "x = 1"))
+    (library / "sitecustomize.py").write_text("")
+    (library / "numpy" / "more.py").write_text("")
+    assert altered(path) == ["numpy/more.py was added", "sitecustomize.py was added"]
+
+
+def test_a_file_that_shares_its_bytes_with_the_cache_is_told_apart(tmp_path):
+    path = environment(tmp_path, "a", {"numpy": "2.4.6"})
+    library = record(path, ("numpy/init.py", "x = 1"), ("numpy/own.py", "y = 1"))
+    os.link(str(library / "numpy" / "init.py"), str(tmp_path / "in the cache"))
+    (library / "numpy" / "own.py").write_text("y = 22")
+    (only,) = env.drift(str(path), versioned.read_marker(str(path)))
+    assert only == ("numpy", "numpy/own.py was changed", False)
+    (library / "numpy" / "init.py").write_text("x = 22")
+    (both,) = env.drift(str(path), versioned.read_marker(str(path)))
+    assert both.shared
+
+
+def test_an_altered_list_of_packages_is_noticed(tmp_path):
+    path = environment(tmp_path, "a", {"numpy": "2.4.6"})
+    versioned.write_marker(str(path), dict(versioned.read_marker(str(path)), locked=versioned.digest("")))
+    assert altered(path) == []
+    (path / env.LOCKED).write_text("numpy==2.4.5")
+    assert altered(path) == ["its list gpufleet.lock was altered"]
+
+
+@pytest.mark.parametrize("line", ["", "\n", "a,b", "a,b,c,d", "numpy/init.py,md5=x,many", "\0,,"])
+def test_a_record_that_cannot_be_read_ends_in_no_traceback(tmp_path, line):
+    path = environment(tmp_path, "a", {"numpy": "2.4.6"})
+    library = record(path, ("numpy/init.py", "x = 1"))
+    (library / "numpy-2.4.6.dist-info" / "RECORD").write_text(line)
+    (library / "numpy" / "init.py").write_text("x = 22")
+    assert isinstance(altered(path), list)
+    assert isinstance(_drift.wrong_sizes(str(path)), list)
 
 
 def test_bytecode_is_no_drift(tmp_path):
@@ -194,7 +266,7 @@ def test_a_folder_without_a_whole_marker_is_unfinished(tmp_path, text):
     if text is not None:
         (path / versioned.MARKER).write_text(text)
     assert versioned.unfinished(str(tmp_path)) == [KEY[:12]]
-    assert env.built(str(tmp_path), KEY) == []
+    assert env.survey(wanted(tmp_path, root=str(tmp_path.parent), name=tmp_path.name), KEY).ready == []
 
 
 def test_what_others_keep_beside_the_environments_is_left_alone(tmp_path):

@@ -350,6 +350,72 @@ def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, cha
                 assert b"canary" not in file.read(), name
 
 
+# what somebody altered
+
+
+def beta_of(result):
+    return os.path.join(env.site_packages(result["path"]), "beta.py")
+
+
+def edit(result, text, copied=False):
+    """Change beta in an environment as an editor does that writes in place, or as one that writes a copy."""
+    if copied:
+        os.unlink(beta_of(result))
+    with open(beta_of(result), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def is_edited(result):
+    with open(beta_of(result), encoding="utf-8") as file:
+        return "edited" in file.read()
+
+
+def test_a_changed_file_is_repaired_although_uvs_cache_has_the_changed_bytes_too(want):
+    first = ensure(want())
+    assert os.lstat(beta_of(first)).st_nlink > 1
+    edit(first, "raise SystemExit('edited')")
+    assert ensure(want(), check_mode=True)["reason"].endswith("was altered: beta.py was changed")
+    second = ensure(want())
+    assert second["changed"] and second["drift"] == ["beta.py was changed"] and second["path"] != first["path"]
+    assert used(want()) == "1.0" and not is_edited(second)
+    again = ensure(want())
+    assert (again["changed"], again["drift"]) == (False, [])
+
+
+def test_a_changed_copy_is_repaired(want):
+    edit(ensure(want()), "edited", copied=True)
+    second = ensure(want())
+    assert second["drift"] == ["beta.py was changed"] and not is_edited(second)
+    assert not ensure(want())["changed"]
+
+
+def test_bytes_that_were_changed_in_the_cache_do_not_get_into_another_environment(want):
+    edit(ensure(want()), "raise SystemExit('edited')")
+    assert not is_edited(ensure(want(name="other")))
+
+
+def test_what_was_altered_is_only_reported_where_that_is_wanted(want):
+    first = ensure(want())
+    edit(first, "edited = True")
+    for mode in (True, False):
+        result = ensure(want(on_drift="report"), check_mode=mode)
+        assert (result["changed"], result["drift"]) == (False, ["beta.py was changed"])
+        assert result["path"] == first["path"]
+    update = ensure(want(on_drift="report", packages=["alpha==2.0"]))
+    assert update["changed"] and update["drift"] == []
+
+
+def test_packages_that_contradict_each_other_are_not_taken_into_use(want, wheels):
+    lock = locked(want)
+    wheel = wheels / "alpha-1.0-py3-none-any.whl"
+    before = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    make_wheel(wheels, "alpha", "1.0", "import beta", requires=["beta>=5"])
+    lock = lock.replace(before, hashlib.sha256(wheel.read_bytes()).hexdigest())
+    with pytest.raises(env.Refused, match=r"the packages contradict each other: .*beta"):
+        ensure(want(lock=lock))
+    assert not os.path.lexists(os.path.join(want().folder, "current"))
+
+
 # going back
 
 

@@ -37,9 +37,11 @@ lint: venv
 	ansible-lint
 
 # Then once more what runs on targets, with each of the Pythons 3.6, 3.8, 3.11 and 3.13 that this machine has.
+# And what reads and plans a fleet with ansible-core 2.16 and the newest.
 unit: venv
 	pytest -n auto tests/unit
 	@$(PYTHON) tests/workbench/pythons.py .cache/pythons
+	@$(PYTHON) tests/workbench/cores.py .cache/cores
 
 # The facts modules in an emulated machine with NVMe drives and DIMMs; skipped with the reason where it cannot be built.
 machine: venv

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,31 @@ def test_wishes_on_the_command_line_count(play):
     status, output = play("plan.yml", "-e", "stack_pytorch_version=2.15.0")
     assert status == 0, output
     assert "v100: NO PLAN: stack_pytorch_version 2.15.0 cannot hold" in output
+
+
+def test_the_role_refuses_a_version_without_quotes_as_the_plan_does(tmp_path):
+    # Only in the inventory is it a number; what a template makes of it must not hide that from the role.
+    inventory = {"stack_assume": RACKS["v100"], "stack_pytorch_version": 2.10, "ansible_connection": "local"}
+    hosts = {"workstations": {"hosts": {"v100": inventory, "a100": {**inventory, "stack_pytorch_version": "2.10"}}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
+    (tmp_path / "ansible.cfg").touch()
+    play = [{"hosts": "workstations", "gather_facts": False, "roles": ["gpufleet.workstation.stack"]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "play.yml"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
+            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "v100: stack_pytorch_version is the number 2.1: without quotes" in " ".join(done.stdout.split())
+    assert re.search(r"a100 +: ok=\d+ .*failed=0", done.stdout), done.stdout + done.stderr
 
 
 def test_a_lock_without_uv_says_what_is_missing(play, tmp_path):

@@ -260,13 +260,8 @@ def _secure_boot(facts, expectations) -> Iterator[str]:
         yield "Secure Boot is on and no NVIDIA driver is installed yet"
 
 
-@rule(
-    "gpu.no_module",
-    "warn",
-    "The NVIDIA driver is not built for the running kernel, or for the one that the next boot takes.",
-    "install that kernel's headers and run `dkms autoinstall`",
-)
-def _no_module(facts, expectations) -> Iterator[str]:
+def _without_module(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the running kernel and the one that boots next, each with that word, where an installed driver lacks it."""
     kernels = items(facts, "gpu", "kernel", "kernels")
     newest = get(facts, "host", "kernel", "newest_installed")
     if not any(kernel.get("module_files") or kernel.get("dkms_state") for kernel in kernels):
@@ -274,8 +269,34 @@ def _no_module(facts, expectations) -> Iterator[str]:
     for kernel in kernels:
         words = "runs" if kernel.get("running") else "boots next" if kernel.get("release") == newest else None
         if words and kernel.get("module_files") == []:
+            yield kernel, words
+
+
+@rule(
+    "gpu.no_module",
+    "warn",
+    "The NVIDIA driver is not built for the running kernel, or for the one that the next boot takes.",
+    "install that kernel's headers and run `dkms autoinstall`",
+)
+def _no_module(facts, expectations) -> Iterator[str]:
+    for kernel, words in _without_module(facts):
+        if kernel.get("dkms_state") != "failed":
             state = f" (DKMS says {kernel['dkms_state']})" if kernel.get("dkms_state") else ""
             yield f"the kernel {kernel.get('release')}, which {words}, has no NVIDIA module{state}"
+
+
+@rule(
+    "gpu.build_failed",
+    "warn",
+    "DKMS could not build the NVIDIA driver for the running kernel, or for the one that the next boot takes.",
+    "mostly the driver is older than the kernel: install the newest release of its branch, or boot an older kernel; "
+    "the compiler's words are in DKMS's make.log",
+)
+def _build_failed(facts, expectations) -> Iterator[str]:
+    for kernel, words in _without_module(facts):
+        if kernel.get("dkms_state") == "failed":
+            version = kernel.get("dkms_version") or "of an unknown version"
+            yield f"the driver {version} could not be built for the kernel {kernel.get('release')}, which {words}"
 
 
 @rule(

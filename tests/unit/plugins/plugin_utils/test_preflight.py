@@ -235,6 +235,10 @@ TABLE = [
      {**KERNEL, "driver_version": None, "installed_module": None}, "no NVIDIA driver is installed yet"),
     ("gpu.no_module", (*DRIVER, "kernels", 1, "module_files"), [], ["nvidia.ko.xz"],
      "6.1.0-29-amd64, which boots next, has no NVIDIA module"),
+    ("gpu.build_failed", (*DRIVER, "kernels", 0),
+     {**KERNEL["kernels"][0], "module_files": [], "dkms_state": "failed", "dkms_version": "575.57.08"},
+     {**KERNEL["kernels"][0], "module_files": [], "dkms_state": "added", "dkms_version": "575.57.08"},
+     "the driver 575.57.08 could not be built for the kernel 6.1.0-28-amd64, which runs"),
     ("gpu.complaint", ("gpu",),
      {**HEALTHY["gpu"], "smi": None, "kernel": {**KERNEL, "driver_complaints": [
          {"kind": "needs_older_driver", "address": "0000:3b:00.0"}, {"kind": "version_mismatch", "address": None}]}},

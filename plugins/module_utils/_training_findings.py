@@ -155,7 +155,8 @@ KINDS = {
     "training.fast_inaccurate": Kind(
         FAIL,
         "in fast mode {device} reached {fast:.3f}, the plain loop {accuracy:.3f}: more than {allowed:.3f} apart",
-        "fast mode uses tensor cores and reduced precision; if other GPUs of the model agree, this one is bad",
+        "with few epochs its large batches learn less. On a GPU it computes with reduced precision: see "
+        "whether its twins agree",
     ),
     "training.fast_failed": Kind(
         WARN, "fast mode failed on {device}: {said}", "its throughput is that of the plain loop; see the sentence"

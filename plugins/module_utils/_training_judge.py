@@ -412,12 +412,13 @@ def judge_stragglers(group: List[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
 
 def figures_of(device: Dict[str, Any], told: Dict[str, Any], wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """Return the row of figures for a device: by its PCI address among the facts, else by its name."""
+    name = re.sub(r"^NVIDIA ", "", told.get("name") or device.get("name") or "")
     key = None
     for gpu in wanted["gpus"]:
         if device.get("pci_address") and gpu.get("address") == device["pci_address"]:
             key = gpu.get("key")
     for row in wanted["figures"]:
-        if row["key"] == key or (key is None and (told.get("name") or device.get("name")) in row["names"]):
+        if row["key"] == key or (key is None and name in row["names"]):
             return row
     return None
 

@@ -14,7 +14,7 @@ import yaml
 LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # every task is a process that reads the data anew: 10 times faster
-SUBJECTS = ("ansible", "bigdata", "cuda", "drivers", "gpus", "python", "pytorch", "tensorflow")
+SUBJECTS = ("ansible", "bigdata", "cuda", "drivers", "gpus", "performance", "python", "pytorch", "tensorflow")
 
 
 @lru_cache(maxsize=None)
@@ -50,3 +50,26 @@ def gpu_models() -> list[dict[str, Any]]:
         for row in data["nvswitches"]
     ]
     return gpus + switches
+
+
+def gpu_figures(own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each GPU is known for, as the option C(figures) of the module training_check has it.
+
+    What a site knows better, it says in ``own``: a row of the same key overrides value by value, another is added.
+    """
+    data = load("performance")
+    known = {row["key"]: row for row in data["figures"]}
+    for row in own:
+        known[row["key"]] = {**known.get(row["key"], {}), **row}
+    return [
+        {
+            "key": row["key"],
+            "names": row.get("names") or [],
+            "matmul_tflops": {precision: row.get(precision) for precision in ("fp32", "tf32", "fp16")},
+            "memory_gb_per_second": row.get("memory"),
+            "all_reduce_gb_per_second": row.get("all_reduce"),
+            "images_per_second": row.get("images_per_second") or {},
+            "least": {**data["least"], **(row.get("least") or {})},
+        }
+        for row in known.values()
+    ]

@@ -41,7 +41,8 @@ def _paragraphs(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if facts.get("stack_plan"):
         yield from _plan(facts["stack_plan"])
     if facts.get("training"):
-        yield "training", _training(facts["training"])
+        for number, text in enumerate(_training(facts["training"])):
+            yield "" if number else "training", text
     if "failed" in facts:
         yield "FAILED", " ".join(facts["failed"].split())
 
@@ -77,18 +78,33 @@ def _plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "pytorch", f"{pytorch['version']} ({pytorch['variant']}): {pytorch['reason']}"
 
 
-def _training(training: dict[str, Any]) -> str:
-    if training.get("accuracy") is None:
-        return f"{training['result']}: {training.get('reason') or ''}".rstrip(": ")
+def _training(training: dict[str, Any]) -> Iterator[str]:
+    """Yield a paragraph for each framework, and one for what was found and is no failure."""
+    told = [name for name in ("pytorch", "tensorflow") if training.get(name)]
+    if not told:
+        yield f"{training['result']}: {training.get('reason') or ''}".rstrip(": ")
+    for name in told:
+        yield f"{name} {_framework(training[name])}"
+    warnings = [one["sentence"] for one in training.get("findings") or [] if one["severity"] == "warn"]
+    if warnings:
+        yield f"but {'; '.join(warnings)}"
+
+
+def _framework(told: dict[str, Any]) -> str:
+    if told["accuracy"] is None:  # why it failed stands under FAILED
+        return told["result"]
     text = (
-        f"{training['result']}: accuracy {training['accuracy']:.3f} "
-        f"(at least {training['minimum_accuracy']:.2f} wanted), {training['epochs']} epochs on {training['data']}; "
-        f"{training['images_per_second']:.0f} images/s, {training['seconds']:.1f} s on {_device(training)}"
+        f"{told['result']}: accuracy {told['accuracy']:.3f} (at least {told['minimum_accuracy']:.2f} wanted), "
+        f"{told['training']['epochs']} epochs on {told['data']['words']}; {told['images_per_second']:.0f} images/s "
+        f"on {_trained(told['devices'])}, {told['seconds']:.0f} s in all"
     )
-    return text if training["result"] == "passed" else f"{text}. {training.get('reason') or ''}"
+    if told["together"] and told["together"]["images_per_second"]:
+        text += f"; {told['together']['count']} together {told['together']['images_per_second']:.0f} images/s"
+    return text
 
 
-def _device(training: dict[str, Any]) -> str:
-    if training["device"] == "cpu":
+def _trained(devices: list[dict[str, Any]]) -> str:
+    if devices[0]["kind"] == "cpu":
         return "the CPU"
-    return f"{training['device']} ({training.get('device_name')})"
+    first = f"{devices[0]['label']} ({devices[0]['name']})"
+    return f"{first}, the first of {len(devices)} that trained" if len(devices) > 1 else first

@@ -10,11 +10,16 @@ PYTHON = "/opt/gpufleet/envs/pytorch/current/bin/python"
 
 
 def test_every_host_can_train_again_without_ansible(host):
-    run = host.run(
-        f"{PYTHON} /opt/gpufleet/bin/training_check.py --device cpu --dataset digits --threads 1"
-        " --epochs 1 --minimum-accuracy 0.1"
-    )
+    run = host.run(f"{PYTHON} /opt/gpufleet/training_check run --device cpu --dataset digits --threads 1 --epochs 1")
     assert run.rc == 0, run.stdout + run.stderr
+    (trained,) = json.loads(run.stdout)["devices"]
+    assert trained["outcome"]["result"]["plain"]["accuracy"] > 0.5
+
+
+def test_the_result_is_kept_on_the_host(host):
+    kept = json.loads(host.file("/opt/gpufleet/training.json").content_string)
+    assert kept["result"] == kept["pytorch"]["result"] == "passed"
+    assert kept["pytorch"]["accuracy"] >= kept["pytorch"]["minimum_accuracy"] >= 0.9
 
 
 def test_the_two_groups_have_different_releases(host):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import SUBJECTS, gpu_models, load
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import SUBJECTS, gpu_figures, gpu_models, load
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import fits, number
 
 VERSION = re.compile(r"\d+(\.\d+)*$")
@@ -131,6 +131,17 @@ SCHEMA = {
             "first_driver": int,
         },
     },
+    "performance": {
+        "figures": {
+            "key": TEXT,
+            "names": many(TEXT),
+            **dict.fromkeys(("fp32", "fp16", "memory"), either(int, float)),
+            **dict.fromkeys(("tf32", "all_reduce"), either(int, float, None)),
+            "images_per_second": dict.fromkeys(("pytorch", "tensorflow"), either(int, float, None)),
+            "least": {f"{name}?": float for name in ("matmul", "memory", "all_reduce", "training")},
+            "source": TEXT,
+        }
+    },
     "python": {
         "systems": {
             "glibc": VERSION,
@@ -220,6 +231,20 @@ def test_no_pci_id_stands_for_two_gpus():
     ids = [(row["vendor_id"], row["device_id"]) for row in gpu_models()]
     assert len(ids) == len(set(ids))
     assert all(re.match(r"[0-9a-f]{4}$", part) for pair in ids for part in pair)
+
+
+def test_every_row_of_figures_is_of_a_known_gpu():
+    keys = [row["key"] for row in load("performance")["figures"]]
+    assert set(keys) <= {row["key"] for row in load("gpus")["gpus"]}
+    assert len(keys) == len(set(keys))
+
+
+def test_what_a_site_knows_better_overrides_value_by_value():
+    rows = {row["key"]: row for row in gpu_figures([{"key": "t4", "memory": 300}, {"key": "own", "fp32": 1}])}
+    assert rows["t4"]["memory_gb_per_second"] == 300
+    assert rows["t4"]["matmul_tflops"] == {"fp32": 8.1, "tf32": None, "fp16": 65}
+    assert rows["t4"]["least"] == {"matmul": 0.3, "memory": 0.6, "all_reduce": 0.3, "training": 0.7}
+    assert rows["own"]["memory_gb_per_second"] is None
 
 
 def test_every_gpu_is_of_a_known_architecture():

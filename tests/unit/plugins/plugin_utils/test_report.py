@@ -20,14 +20,22 @@ FACTS = {
     },
     "training": {
         "result": "passed",
-        "accuracy": 0.9612,
-        "minimum_accuracy": 0.85,
-        "epochs": 10,
-        "data": "digits",
-        "images_per_second": 5000.0,
-        "seconds": 3.2,
-        "device": "cpu",
-        "device_name": None,
+        "reason": "",
+        "findings": [],
+        "seconds": 9.0,
+        "tensorflow": None,
+        "pytorch": {
+            "result": "passed",
+            "reason": "",
+            "accuracy": 0.9612,
+            "minimum_accuracy": 0.85,
+            "training": {"epochs": 10},
+            "data": {"words": "digits"},
+            "images_per_second": 5000.0,
+            "seconds": 3.2,
+            "devices": [{"kind": "cpu", "label": "the CPU", "name": None}],
+            "together": None,
+        },
     },
 }
 
@@ -42,8 +50,19 @@ def test_a_host_is_told_in_one_block():
         "gpu01 hardware 2 x A100 80GB PCIe (compute capability 8.0); 512 GB memory; nvme0 3840 GB NVMe"
     )
     assert "pytorch 2.15.0 (cu132): newest" in told
-    assert "passed: accuracy 0.961" in told
+    assert "training pytorch passed: accuracy 0.961 (at least 0.85 wanted), 10 epochs on digits; 5000 images/s" in told
     assert "on the CPU" in told
+
+
+def test_both_frameworks_and_all_gpus_are_told_of():
+    gpus = [{"kind": "gpu", "label": f"GPU {number}", "name": "A100"} for number in range(2)]
+    whole = {**FACTS["training"]["pytorch"], "devices": gpus, "together": {"count": 2, "images_per_second": 9000.0}}
+    broken = {**whole, "result": "failed", "reason": "GPU 1 is bad: replace it", "accuracy": None}
+    warning = [{"severity": "warn", "sentence": "GPU 0 is hot"}, {"severity": "info", "sentence": "nothing"}]
+    told = text({"training": {"result": "failed", "pytorch": whole, "tensorflow": broken, "findings": warning}})
+    assert "5000 images/s on GPU 0 (A100), the first of 2 that trained, 3 s in all; 2 together 9000 images/s" in told
+    assert "tensorflow failed but GPU 0 is hot" in told
+    assert "nothing" not in told
 
 
 def test_hardware_that_is_a_stand_in_is_called_one():
@@ -58,7 +77,7 @@ def test_a_host_that_failed_says_why():
 
 
 def test_training_that_did_not_happen_is_not_called_passed():
-    told = text({"training": {"result": "not run: check mode", "accuracy": None}})
+    told = text({"training": {"result": "not run: check mode", "pytorch": None, "tensorflow": None}})
     assert "not run: check mode" in told and "passed" not in told
 
 

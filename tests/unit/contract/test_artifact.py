@@ -48,8 +48,21 @@ def test_a_playbook_is_found_by_its_full_name(installed, playbook):
 
 def test_every_module_and_filter_and_role_is_documented(installed):
     for kind, names in (
-        ("module", ["gpu_facts", "host_facts", "memory_facts", "nvme_facts", "python_environment", "training_check"]),
-        ("filter", ["fleet_table", "preflight_findings", "stack_plan", "misspelt"]),
+        (
+            "module",
+            [
+                "config_files",
+                "gpu_facts",
+                "host_facts",
+                "java_home",
+                "memory_facts",
+                "nvme_facts",
+                "python_environment",
+                "spark_check",
+                "training_check",
+            ],
+        ),
+        ("filter", ["fleet_table", "preflight_findings", "spark_plan", "stack_plan", "misspelt"]),
         ("callback", ["fleet_report"]),
         ("role", [path.name for path in (CHECKOUT / "roles").iterdir()]),
     ):

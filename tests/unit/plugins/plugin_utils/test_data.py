@@ -70,6 +70,7 @@ SCHEMA = {
             "end_of_life": either(DATE, None),
             "source": TEXT,
         },
+        "rapids": {"version": VERSION, "spark": many(VERSION), "cuda": table(VERSION), "source": TEXT},
         "hadoop": {"version": VERSION, "java": many(VERSION), "source": TEXT},
         "java": {"versions": many(VERSION), "package": re.compile(r".*\{version\}"), "source": TEXT},
     },
@@ -261,6 +262,7 @@ def test_every_gpu_is_of_a_known_architecture():
         ("cuda", "toolkits", "version"),
         ("bigdata", "spark", "version"),
         ("bigdata", "hadoop", "version"),
+        ("bigdata", "rapids", "version"),
         ("ansible", "cores", "core"),
     ],
 )

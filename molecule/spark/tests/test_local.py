@@ -1,0 +1,76 @@
+"""What a user can rely on where Spark works for one host alone."""
+
+import json
+
+testinfra_hosts = ["ansible://spark-local"]
+
+PYTHON = "/opt/gpufleet/envs/spark/current/bin/python"
+# A job as a user writes it: pandas in the workers, a Hive table, and what Spark says about itself.
+JOB = """
+import json, sys
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+frame = spark.range(8).repartition(2)
+
+def double(batches):
+    import sys
+    for batch in batches:
+        yield batch.assign(id=batch.id * 2, python=sys.executable)
+
+rows = frame.mapInPandas(double, "id long, python string").collect()
+spark.sql("CREATE TABLE IF NOT EXISTS kept (n INT) STORED AS ORC")
+spark.sql("INSERT INTO kept VALUES (1)")
+java = spark.sparkContext._jvm.java.lang.System
+print("ANSWER " + json.dumps({
+    "sum": sum(row.id for row in rows),
+    "pythons": sorted({row.python for row in rows}),
+    "kept": spark.table("kept").count(),
+    "spark": spark.version,
+    "java": java.getProperty("java.version"),
+    "home": java.getProperty("java.home"),
+    "scratch": java.getProperty("java.io.tmpdir"),
+    "address": spark.conf.get("spark.driver.host"),
+}))
+"""
+
+
+def ask(host, program):
+    lines = host.check_output("cd / && env -i PATH=/usr/bin:/bin %s /root/jobs/job.py", program).splitlines()
+    return json.loads(next(line[7:] for line in lines if line.startswith("ANSWER ")))
+
+
+def test_it_was_proven_with_a_job_a_hive_table_and_a_stream(host):
+    proof = json.loads(host.file("/var/lib/gpufleet/spark/checked.json").content_string)["spark"]
+    assert (proof["result"], proof["hive_rows"], proof["stream_rows"]) == ("passed", 1000, 60)
+    assert proof["worker"]["executable"] == PYTHON
+    assert all(proof["worker"][name] for name in ("numpy", "pandas", "pyarrow"))
+
+
+def test_a_job_runs_from_an_empty_environment_in_the_planned_python(host):
+    host.run("mkdir -p /root/jobs && printf '%%s' %s > /root/jobs/job.py", JOB)
+    first = ask(host, "/usr/local/bin/spark-submit")
+    assert first["sum"] == 56
+    assert first["pythons"] == [PYTHON]
+    assert first["spark"] == "4.3.0"
+    assert first["java"].startswith("17.")
+    assert first["home"] == "/usr/lib/jvm/java-17-openjdk-amd64"
+    assert first["scratch"] == "/var/lib/gpufleet/spark/scratch"
+    assert first["address"] == "127.0.0.1"
+    # A program that makes its own session finds the same Spark, the same configuration and the same tables.
+    second = ask(host, "/usr/local/bin/spark-python")
+    assert {**second, "kept": 1} == {**first, "kept": 1}
+    assert second["kept"] == first["kept"] + 1
+
+
+def test_sql_from_the_command_line(host):
+    assert host.check_output("spark-sql -S -e 'SELECT 6 * 7' 2>/dev/null").split() == ["42"]
+
+
+def test_nothing_of_the_check_stays(host):
+    assert host.check_output("ls /var/lib/gpufleet/spark/scratch | grep gpufleet_check || true") == ""
+    assert host.file("/var/lib/gpufleet/spark/scratch").mode == 0o1777
+
+
+def test_no_service_runs_that_nobody_asked_for(host):
+    assert host.run("systemctl list-unit-files 'gpufleet-spark-*' --no-legend").stdout == ""

@@ -9,12 +9,15 @@ Pure; private to the collection.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import refuse_float
 
 ASSUMED = ("gpus", "os", "os_version", "kernel", "python", "driver_version", "nvswitches", "machine")
+EXAMPLES = {"kernel": "5.15", "python": "3.10", "driver_version": "580.126.16"}
 ENTERPRISE_LINUX = ("almalinux", "centos", "el", "oraclelinux", "redhat", "rhel", "rocky")
+GPUS_LIMIT = 64  # no host has more
 SWITCHED_FROM = 8  # boards with this many GPUs join them by NVSwitch
 
 
@@ -57,7 +60,9 @@ def _limits(vendor: str, device: str, data: dict[str, Any]) -> dict[str, Any]:
 
 def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the host that the inventory assumes (C(stack_assume)). ValueError says what is wrong with it."""
-    unknown = sorted(set(assumed) - set(ASSUMED))
+    if not isinstance(assumed, dict):
+        raise ValueError(f"stack_assume is {assumed!r}; it is a dictionary of {', '.join(ASSUMED)}")
+    unknown = sorted(set(map(str, assumed)) - set(ASSUMED))
     if unknown:
         raise ValueError(f"stack_assume has {', '.join(unknown)}; there are {', '.join(ASSUMED)}")
     for key, value in assumed.items():
@@ -67,18 +72,19 @@ def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, 
     name, version = str(assumed["os"]).lower(), str(assumed["os_version"])
     if name in ENTERPRISE_LINUX:
         name = "el"
-    system = name + (version if name == "ubuntu" else version.split(".", maxsplit=1)[0])
+    system = name + ".".join(version.split(".")[: 2 if name == "ubuntu" else 1])
     usual = data["python"]["systems"].get(system)
     if not usual:
         raise ValueError(f"stack_assume is of {system}; the matrix has {', '.join(data['python']['systems'])}")
+    for key in ("kernel", "python", "driver_version"):
+        if assumed.get(key) and not re.match(r"\d+(\.\d+)", str(assumed[key])):
+            raise ValueError(f"stack_assume: {key} is {assumed[key]!r}; it is a version such as {EXAMPLES[key]!r}")
     for needed in ("kernel", "python"):
         if not assumed.get(needed) and not usual[needed]:
             raise ValueError(f"stack_assume needs {needed}: what {system} brings is not in the matrix")
     gpus, switched = [], False
-    for group in assumed.get("gpus") or []:
-        if not isinstance(group, dict) or not group.get("model"):
-            raise ValueError(f"stack_assume: a GPU is {{model: ..., count: ...}}, not {group!r}")
-        row, count = _model(str(group["model"]), data), int(group.get("count", 1))
+    for group in _groups(assumed):
+        row, count = _model(str(group["model"]), data), _count("a GPU's count", group.get("count", 1), 1)
         switched = switched or (row["fabric_manager"] == "nvswitch_only" and count >= SWITCHED_FROM)
         architecture = data["gpus"]["architectures"][row["architecture"]]
         gpus += count * [
@@ -93,7 +99,7 @@ def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, 
         ]
     return {
         "gpus": gpus,
-        "nvswitches": int(assumed.get("nvswitches", 1 if switched else 0)),
+        "nvswitches": _count("nvswitches", assumed.get("nvswitches", 1 if switched else 0), 0),
         "system": system,
         "python": str(assumed.get("python") or usual["python"]),
         "kernel": str(assumed.get("kernel") or usual["kernel"]),
@@ -101,6 +107,28 @@ def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, 
         "driver_version": str(assumed["driver_version"]) if assumed.get("driver_version") else None,
         "emulated": False,
     }
+
+
+def _groups(assumed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the kinds of GPUs that are assumed. ValueError says what one of them has to look like."""
+    groups = assumed.get("gpus") or []
+    if not isinstance(groups, list):
+        raise ValueError(f"stack_assume: gpus is a list of {{model: ..., count: ...}}, not {groups!r}")
+    for group in groups:
+        if not isinstance(group, dict) or not group.get("model") or set(group) - {"model", "count"}:
+            raise ValueError(f"stack_assume: a GPU is {{model: ..., count: ...}}, not {group!r}")
+    return groups
+
+
+def _count(what: str, value: Any, least: int) -> int:
+    """Return a number of things in one host. ValueError says that it is none."""
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = -1
+    if isinstance(value, (bool, float)) or not least <= count <= GPUS_LIMIT:
+        raise ValueError(f"stack_assume: {what} is {value!r}; it is a whole number from {least} to {GPUS_LIMIT}")
+    return count
 
 
 def _model(name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -114,9 +142,11 @@ def _model(name: str, data: dict[str, Any]) -> dict[str, Any]:
         return found[0]
     if found:
         raise ValueError(f"stack_assume: {name!r} could be {', '.join(row['name'] for row in found)}; say which")
-    raise ValueError(
-        f"stack_assume: no GPU of the table is called {name!r}; there are {', '.join(row['key'] for row in rows)}"
-    )
+    called = {" ".join(sorted(_words(row["name"]))): row["name"] for row in rows}
+    near = get_close_matches(" ".join(sorted(_words(name))), called, n=1)
+    meant = f"; is {called[near[0]]} meant" if near else ""
+    keys = ", ".join(row["key"] for row in rows)
+    raise ValueError(f"stack_assume: no GPU of the table is called {name!r}{meant}; there are {keys}")
 
 
 def _words(name: str) -> frozenset[str]:

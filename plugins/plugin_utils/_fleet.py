@@ -32,6 +32,14 @@ def planned(host: dict[str, Any], wishes: dict[str, Any], data: dict[str, Any]) 
     return json.loads(_planned(json.dumps([host, wishes], sort_keys=True), _Held(data)))
 
 
+def _plain(value: Any) -> bool:
+    """Return whether a value has nothing in it but what JSON has; an undefined variable is something else."""
+    try:
+        return bool(json.dumps(value))
+    except TypeError:
+        return False
+
+
 class _Held:
     """The data as an argument of a cached function: data that was read once is one object."""
 
@@ -92,6 +100,10 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
             unread[name] = str(error)
             continue
         wishes = wishes_of(one)
+        empty = [f"stack_{wish}" for wish, value in wishes.items() if not _plain(value)]
+        if empty:
+            unread[name] = f"{' and '.join(empty)} cannot be read: a variable in it is not defined"
+            continue
         plans[name] = planned(host, wishes, data)
         label = uniform_label(one.get("stack_uniform", False))
         if label:

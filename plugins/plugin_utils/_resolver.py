@@ -112,6 +112,8 @@ def checked(wishes: dict[str, Any]) -> dict[str, Any]:
             raise Refusal(f"stack does not know the wish {name!r}; there are {', '.join(WISHES)}")
     wishes = {**WISHES, **wishes}
     for name, known in (("sources", SOURCES + OPTIONAL_SOURCES), ("components", COMPONENTS)):
+        if not isinstance(wishes[name], (list, tuple)):
+            raise Refusal(f"stack_{name} is {wishes[name]!r}; it is a list of {', '.join(known)}")
         for one in wishes[name]:
             if one not in known:
                 raise Refusal(f"stack_{name} has {one!r}; there are {', '.join(known)}")

@@ -102,6 +102,15 @@ def test_a_gpu_that_is_assumed_is_found_by_any_of_its_names(name, key):
         ({"os_version": "23.10"}, "ubuntu23.10; the matrix has"),
         ({"os_version": "26.04"}, "needs kernel"),
         ({"cpu": "EPYC"}, "stack_assume has cpu; there are"),
+        ({"gpus": [{"model": "V100-SMX2-32GB"}]}, "'V100-SMX2-32GB'; is Tesla V100 SXM2 32GB meant; there are"),
+        ({"gpus": {"model": "V100"}}, "gpus is a list"),
+        ({"gpus": [{"model": "t4", "cuont": 8}]}, "a GPU is {model: ..., count: ...}, not .*cuont"),
+        ({"gpus": [{"model": "t4", "count": "eight"}]}, "count is 'eight'; it is a whole number from 1 to 64"),
+        ({"gpus": [{"model": "t4", "count": 0}]}, "count is 0"),
+        ({"gpus": [{"model": "t4", "count": 10**8}]}, "count is 100000000"),
+        ({"nvswitches": "six"}, "nvswitches is 'six'"),
+        ({"python": "three"}, "python is 'three'; it is a version such as '3.10'"),
+        ({"driver_version": "latest"}, "driver_version is 'latest'"),
         ({"os_version": 22.04}, "os_version is the number 22.04.*in quotes"),
         ({"python": 3.1}, "python is the number 3.1: without quotes.*'3.1' or '3.10'"),
     ],
@@ -109,6 +118,16 @@ def test_a_gpu_that_is_assumed_is_found_by_any_of_its_names(name, key):
 def test_an_assumption_that_says_too_little_is_refused(assumed, words):
     with pytest.raises(AnsibleFilterError, match=words):
         stack_plan({}, {}, {**RACK, **assumed})
+
+
+@pytest.mark.parametrize("assumed", ["8 x V100", ["V100"], 8])
+def test_an_assumption_that_is_no_dictionary_is_refused(assumed):
+    with pytest.raises(AnsibleFilterError, match="it is a dictionary of gpus, os"):
+        stack_plan({}, {}, assumed)
+
+
+def test_a_point_release_is_its_release():
+    assert from_assumption({**RACK, "os_version": "22.04.3"}, DATA)["system"] == "ubuntu22.04"
 
 
 def test_eight_gpus_of_a_switched_board_are_assumed_to_have_nvswitches():

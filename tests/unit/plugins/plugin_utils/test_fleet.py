@@ -86,6 +86,12 @@ def test_a_host_without_plan_and_one_that_was_not_read_stand_in_the_table():
     assert set(found["hosts"]) == {"bad"}
 
 
+def test_a_wish_with_an_undefined_variable_in_it_is_that_hosts_alone():
+    found = _fleet.fleet([rack("odd", "t4", stack_pytorch_version=object()), rack("good", "t4")], DATA)
+    assert found["unread"] == {"odd": "stack_pytorch_version cannot be read: a variable in it is not defined"}
+    assert set(found["hosts"]) == {"good"}
+
+
 # ---- one set for a group
 
 
@@ -232,6 +238,7 @@ def test_what_a_class_keeps_serves_its_host_with_the_oldest_driver():
 
 def test_a_wish_that_makes_no_sense_is_one_hosts_refusal_and_no_others():
     wrong = {"stack_pytorch_version": 2.1, "stack_sources": ["pipy"], "stack_spark_version": "latest"}
+    wrong["stack_components"] = "pytorch"
     hosts = [rack(name, "t4", **{name: value}) for name, value in wrong.items()]
     found = _fleet.fleet([*hosts, rack("good", "t4")], DATA)
     assert set(found["classes"]) == {
@@ -240,6 +247,7 @@ def test_a_wish_that_makes_no_sense_is_one_hosts_refusal_and_no_others():
     refused = {name: plan["refused"] for name, plan in found["hosts"].items() if "refused" in plan}
     assert set(refused) == set(wrong)
     assert "'2.1' or '2.10'" in refused["stack_pytorch_version"]
+    assert "it is a list of nvidia_driver" in refused["stack_components"]
     assert "there are distribution, nvidia, pypi" in refused["stack_sources"]
     host = from_assumption(hosts[0]["stack_assume"], DATA)
     assert "in quotes" in _fleet.from_lock(host, {"pytorch_version": 2.1}, "", {"classes": {}})["refused"]

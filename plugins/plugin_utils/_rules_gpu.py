@@ -147,6 +147,8 @@ def _expected(facts, expectations) -> Iterator[str]:
 def _lost(facts, expectations) -> Iterator[str]:
     if get(facts, "gpu", "smi", "gpus") is None or get(facts, "gpu", "smi_status") == "timed_out":
         return  # what nvidia-smi said before it was given up need not be all: gpu.silent tells of it
+    if (get(facts, "gpu", "smi", "attached_gpus") or 0) > len(smi_gpus(facts)):
+        return  # it counts more than it describes, so its answer was cut off: facts.gap tells of it
     waiting = {gpu.get("address") for gpu in smi_gpus(facts) if _waits_for_reset(gpu)}
     for gpu in bus_gpus(facts):
         if gpu.get("kernel_driver") == "nvidia" and gpu.get("address") not in _answering(facts) | waiting:

@@ -618,3 +618,11 @@ def test_what_a_hanging_nvidia_smi_had_not_said_yet_is_not_lost():
     cut["gpu"]["smi_status"] = "timed_out"
     assert raised(cut, "gpu.lost") == []
     assert raised(cut, "gpu.silent")
+
+
+def test_what_a_cut_answer_counts_and_does_not_describe_is_not_lost():
+    cut = changed(("gpu", "smi", "gpus"), [])
+    cut["gpu"]["smi"]["attached_gpus"] = 1
+    assert raised(cut, "gpu.lost") == []
+    cut["gpu"]["smi"]["attached_gpus"] = 0
+    assert raised(cut, "gpu.lost")

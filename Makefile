@@ -1,8 +1,8 @@
 # make demo         two hosts in containers on this machine, from nothing to a trained network
 # make demo-clean   remove all that the demo and the tests made in Docker
-# make test         every test: lint, unit, machine, molecule
+# make test         every test: lint, unit, machine, packages, molecule
 # make verify-matrix  compare the compatibility data with what the package index serves today
-# make lint | unit | machine | molecule [SCENARIO=pytorch] | bench | collection | clean
+# make lint | unit | machine | packages | molecule [SCENARIO=pytorch] | bench | collection | clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SCENARIO ?= default training_check pytorch python bootstrap
 PARALLEL ?= 2
 
-.PHONY: demo demo-clean test verify-matrix lint unit machine molecule bench collection clean venv engine
+.PHONY: demo demo-clean test verify-matrix lint unit machine packages molecule bench collection clean venv engine
 
 demo: venv
 	@$(PYTHON) tests/workbench/engine.py up debian12
@@ -26,7 +26,7 @@ demo: venv
 demo-clean:
 	@$(PYTHON) tests/workbench/engine.py clean
 
-test: lint unit machine molecule
+test: lint unit machine packages molecule
 
 lint: venv
 	ruff check .
@@ -46,6 +46,11 @@ unit: venv
 # The facts modules in an emulated machine with NVMe drives and DIMMs; skipped with the reason where it cannot be built.
 machine: venv
 	pytest -rs tests/machine
+
+# Package managers at work in containers, on repositories of stand-ins; skipped with the reason where no engine answers.
+packages: venv
+	@$(PYTHON) tests/workbench/engine.py up debian12
+	pytest -rs -n 2 tests/packages
 
 molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian11 debian12 debian13

@@ -24,6 +24,8 @@ SCOPES_LIMIT = 20
 SOURCES_LIMIT = 2000  # of one file
 APT_NO = ("no", "false", "without", "off", "disable", "0")
 DNF_FILES = ("/etc/dnf/dnf.conf", "/etc/yum.conf")
+# Each role that puts packages on hold writes their names into a file of its name, one a line.
+OUR_HOLDS = "/var/lib/gpufleet/holds"
 VERSION_LOCKS = (
     "/etc/dnf/plugins/versionlock.list",
     "/etc/yum/pluginconf.d/versionlock.list",
@@ -185,7 +187,7 @@ def _source(file: str, line: Optional[int], kind: str, uri: str, suite: str, res
         "file": file,
         "line": line,
         "type": kind,
-        "uri": without_password(uri),
+        "uri": uri,
         "suite": suite,
         "components": rest.get("components") or [],
         "architectures": rest.get("architectures") or [],
@@ -356,6 +358,7 @@ def packages(host) -> Dict[str, Any]:
     excluding = [repositories + "/" + name for name in host.listdir(repositories, quiet=True) if name.endswith(".repo")]
     locked = [name for file in VERSION_LOCKS for name in parse_version_locks(_optional(host, file))]
     excluded = [name for file in (*DNF_FILES, *excluding) for name in parse_excludes(_optional(host, file))]
+    ours = [OUR_HOLDS + "/" + name for name in host.listdir(OUR_HOLDS, quiet=True)]
     rpm = any(host.exists(file) for file in (*DNF_FILES, "/usr/bin/dnf", "/usr/bin/yum"))
     return {
         "manager": "dpkg" if dpkg else "rpm" if rpm else None,
@@ -363,6 +366,7 @@ def packages(host) -> Dict[str, Any]:
         "journal": journal,
         "lock_pid": _lock_holder(host),
         "held": held,
+        "held_by_roles": sorted({name for file in ours for name in host.read_text(file, quiet=True).split()} & {*held}),
         "unattended_upgrades": _upgrades_itself(settings) if dpkg else None,
         "blacklisted": apt_list(settings, "unattended-upgrade::package-blacklist"),
         "excluded": sorted(set(excluded)),
@@ -387,7 +391,10 @@ def _lock_holder(host) -> Optional[int]:
 
 
 def apt_sources(host) -> List[Dict[str, Any]]:
-    """Return apt's sources in the order in which apt reads them; that order decides which of two keys is refused."""
+    """Return apt's sources in the order in which apt reads them; that order decides which of two keys is refused.
+
+    The addresses may have an account in them, which is for apt and not for a report.
+    """
     found = parse_source_list(_optional(host, SOURCES), SOURCES)
     for name in host.listdir(SOURCES + ".d", quiet=True):
         file = SOURCES + ".d/" + name
@@ -498,7 +505,7 @@ def collect(host, paths: List[str], timeout: float = 5) -> Dict[str, Any]:
         "reboot_required_by": sorted(set(host.read_text(note + ".pkgs", quiet=True).split())),
         "filesystems": filesystems(host, paths, timeout),
         "packages": packages(host),
-        "apt_sources": apt_sources(host),
+        "apt_sources": [{**source, "uri": without_password(source["uri"])} for source in apt_sources(host)],
         "fabric_manager": host.exists("/usr/bin/nv-fabricmanager"),
         "gaps": host.gaps,
     }

@@ -164,6 +164,11 @@ ansible_facts:
               type: int
               sample: 4711
             held: {description: Packages on hold., type: list, elements: str, sample: [nvidia-driver-535]}
+            held_by_roles:
+              description: Those of them that roles of this collection put on hold, and lift when they have to.
+              type: list
+              elements: str
+              sample: [nvidia-driver-535]
             unattended_upgrades:
               description: Whether the host upgrades itself. Null without apt.
               type: bool

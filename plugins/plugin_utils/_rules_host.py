@@ -507,11 +507,12 @@ def _touches_ours(pattern: str) -> bool:
 @rule(
     "packages.held",
     "warn",
-    "Packages on hold that the roles may have to change.",
+    "Packages on hold that the roles may have to change, and that no role put there.",
     "`apt-mark unhold` those that no longer need it",
 )
 def _packages_held(facts, expectations) -> Iterator[str]:
-    held = [name for name in texts(facts, "host", "packages", "held") if name.startswith(OURS)]
+    ours = texts(facts, "host", "packages", "held_by_roles")
+    held = [name for name in texts(facts, "host", "packages", "held") if name.startswith(OURS) and name not in ours]
     if held:
         yield f"on hold: {', '.join(held)}"
 

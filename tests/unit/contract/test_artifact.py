@@ -56,6 +56,7 @@ def test_every_module_and_filter_and_role_is_documented(installed):
                 "host_facts",
                 "java_home",
                 "memory_facts",
+                "nvidia_driver",
                 "nvme_facts",
                 "python_environment",
                 "spark_check",

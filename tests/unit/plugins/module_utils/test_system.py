@@ -69,6 +69,18 @@ def test_the_journal_is_what_dpkg_numbered_and_not_its_scratch_file(v100):
 
 def test_a_package_held_for_two_architectures_is_held_once(v100):
     assert v100["packages"]["held"] == ["libnvidia-compute-535"]
+    assert v100["packages"]["held_by_roles"] == []
+
+
+def test_what_a_role_noted_is_its_own_as_long_as_it_is_held(tmp_path):
+    status = tmp_path / "var/lib/dpkg/status"
+    ours = tmp_path / "var/lib/gpufleet/holds/nvidia_driver"
+    for path in (status, ours):
+        path.parent.mkdir(parents=True)
+    status.write_text("Package: libcuda1\nStatus: hold ok installed\nVersion: 1\n")
+    ours.write_text("libcuda1\nnvidia-smi\n")
+    packages = system.packages(Host(str(tmp_path)))
+    assert (packages["held"], packages["held_by_roles"]) == (["libcuda1"], ["libcuda1"])
 
 
 def test_a_package_that_is_to_be_installed_again_counts_as_interrupted():

@@ -166,6 +166,7 @@ HOST = {
         "journal": [],
         "lock_pid": None,
         "held": ["grub-pc"],
+        "held_by_roles": [],
         "unattended_upgrades": False,
         "blacklisted": ["vim"],
         "excluded": ["httpd*"],
@@ -557,6 +558,13 @@ def test_a_package_manager_at_work_is_not_one_that_was_cut_off():
 def test_notes_of_dpkg_alone_are_a_cut_off_run():
     (found,) = findings(changed((*PACKAGES, "journal"), ["0001", "0002"]), EXPECTED)
     assert found["rule"] == "packages.interrupted" and "2 notes" in found["message"]
+
+
+def test_what_a_role_put_on_hold_is_no_finding_and_what_somebody_else_did_is():
+    host = copy.deepcopy(HEALTHY)
+    host["host"]["packages"].update(held=["nvidia-kernel-dkms", "libcuda1"], held_by_roles=["nvidia-kernel-dkms"])
+    (finding,) = [row for row in findings(host, EXPECTED) if row["rule"] == "packages.held"]
+    assert "libcuda1" in finding["message"] and "nvidia-kernel-dkms" not in finding["message"]
 
 
 def test_a_held_driver_is_safe_from_unattended_upgrades():

@@ -1,0 +1,558 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver on Debian and Ubuntu. Private to the collection.
+
+What can be refused is refused before the first change; whatever fails after it, the previous driver comes back.
+"""
+
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
+from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
+    Apt,
+    Failed,
+    Package,
+    complaints,
+    parse_simulation,
+    upstream,
+)
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import Choice, Driver
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, write
+
+Policy = Dict[str, Tuple[Optional[str], List[str]]]
+
+
+class Job(NamedTuple):
+    """An installation that apt has resolved: what to ask for, what comes, what goes, and the driver's version."""
+
+    names: List[str]
+    remove: List[str]
+    comes: Dict[str, str]
+    version: str
+
+
+class AptDriver:
+    """The driver's packages on a host with apt."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.wanted = run.wanted
+        self.apt = Apt(run.host, run.host.path(_driver.ARCHIVES), run.wanted.lock_timeout, run.wanted.timeout)
+        self.apt.warnings = run.warnings
+        self.packages = {}  # type: Dict[str, Package]
+
+    # ---- looking ----
+
+    def settle(self) -> None:
+        """Read what is installed, and first repair what a dpkg that was cut off left half done."""
+        self.packages = self.apt.packages()
+        half = [name for name, package in self.packages.items() if package.status != "installed"]
+        if half or self.apt._journal():
+            if self.apt.repair(self.run.check_mode):
+                self.run.reasons.append("dpkg was cut off" + (f" at {', '.join(sorted(half))}" if half else ""))
+            self.packages = self.apt.packages()
+
+    def driver(self) -> Optional[Driver]:
+        """Return the driver that is installed."""
+        return _driver.installed_driver(self.packages)
+
+    def branch(self) -> str:
+        """Return the branch that is wanted; without a wish the one that is there, and else the distribution's.
+
+        Empty where that is not known yet: Debian's lists have no driver before its component is among the sources.
+        """
+        if self.wanted.version or self.wanted.branch:
+            return self.wanted.branch or self.wanted.version.split(".")[0]
+        driver = self.driver()
+        if driver:
+            return driver.version.split(".")[0]
+        candidate = self.apt.policy(["nvidia-kernel-dkms"]).get("nvidia-kernel-dkms", (None, []))[0]
+        if self.run.system.name == "debian" and candidate:
+            return upstream(candidate).split(".")[0]
+        return ""
+
+    def choose(self, branch: str, ask: bool) -> Optional[Choice]:
+        """Return the packages; None where the host alone does not say which, and apt may not be asked."""
+        wanted, system = self.wanted, self.run.system
+        if not branch:
+            return None
+        if wanted.source != "distribution":
+            return _driver.nvidia_packages(system, branch, wanted.version, wanted.flavor)
+        if system.name == "debian":
+            candidates = self.apt.policy(_driver.debian_candidates(branch)) if ask else {}
+            try:
+                stem = _driver.debian_stem(branch, self.packages, candidates)
+            except Failed:
+                if ask:
+                    raise
+                return None
+            return _driver.debian_packages(stem, wanted.flavor, wanted.headless, wanted.persistence)
+        prebuilt = self._prebuilt(branch, ask)
+        if prebuilt is None:
+            return None
+        return _driver.ubuntu_packages(branch, wanted.flavor, wanted.headless, self.run.machine.kernels, prebuilt)
+
+    def _prebuilt(self, branch: str, ask: bool) -> Optional[bool]:
+        """Say whether Ubuntu's own modules are taken: where every kernel has them, unless DKMS is wanted."""
+        if self.wanted.modules != "auto":
+            return self.wanted.modules == "prebuilt"
+        names = _driver.prebuilt_names(branch, self.wanted.flavor, self.run.machine.kernels)
+        if all(name in self.packages for name in names):
+            return True
+        if ask:
+            policy = self.apt.policy(names)
+            return bool(names) and all(policy.get(name, (None, []))[0] for name in names)
+        dkms = _driver.ubuntu_packages(branch, self.wanted.flavor, True, [], False).kernel
+        return False if dkms[0] in self.packages else None
+
+    def headers(self, choice: Choice) -> Tuple[List[str], List[str]]:
+        """Return the headers of the kernels that need them; none where modules come built."""
+        if choice.kernel and all(_driver.PREBUILT.match(name) for name in choice.kernel):
+            return [], []
+        machine = self.run.machine
+        return _driver.headers(
+            self.run.system, self.packages, [] if machine.container else machine.kernels, machine.arch
+        )
+
+    # ---- sources ----
+
+    def sources(self) -> List[Dict[str, Any]]:
+        """Return apt's sources from all files but our own."""
+        return [source for source in _system.apt_sources(self.run.host) if source["file"] != _driver.SOURCES]
+
+    def source_files(self) -> Dict[str, str]:
+        """Return the files that make the driver's packages available, an empty text for one that must not be."""
+        wanted = self.wanted
+        files = {_driver.SOURCES: "", _driver.KEYRING: "", _driver.PREFERENCES: ""}
+        if wanted.source == "distribution":
+            files[_driver.PREFERENCES] = _driver.pin("", "", wanted.version)
+            if self.run.system.name == "debian":
+                files[_driver.SOURCES] = _driver.non_free_sources(self.run.system, self.sources())
+            return files
+        files[_driver.SOURCES] = _driver.repository_sources(wanted.repository_url, self.run.machine.arch)
+        files[_driver.PREFERENCES] = _driver.pin(wanted.repository_url, self.branch(), wanted.version)
+        files[_driver.KEYRING] = wanted.repository_key.strip() + "\n"
+        return files
+
+    def duplicates(self) -> List[str]:
+        """Return the other files that have the repository too; one owner, or apt refuses to work at all."""
+        if self.wanted.source == "distribution":
+            return []
+        files = _driver.owners(self.wanted.repository_url, self.sources())
+        if files and self.wanted.duplicates == "report":
+            raise Failed(
+                f"{', '.join(files)} has {self.wanted.repository_url} already. Two entries for one repository stop apt "
+                "as soon as their keys differ: remove it, or set nvidia_driver_duplicates=remove, which keeps a copy. "
+                "No package was changed"
+            )
+        return files
+
+    def take_over(self, files: List[str]) -> None:
+        """Put the other files aside: the repository has one owner."""
+        for file in files:
+            self.run.reasons.append(f"{file}, which has the repository too, is kept as {file}.gpufleet-backup")
+            if not self.run.check_mode:
+                place = self.run.host.path(file)
+                os.replace(place, place + ".gpufleet-backup")
+
+    # ---- deciding ----
+
+    def due(self, branch: str, choice: Optional[Choice]) -> List[str]:
+        """Return why packages have to be changed, without asking apt."""
+        driver, wanted = self.driver(), self.wanted
+        if driver is None:
+            name = wanted.version or branch or "of the distribution"
+            return [f"driver {name} ({wanted.flavor}) is not installed"]
+        if choice is None:
+            return [f"driver {driver.version} is installed, {wanted.version or branch} is wanted"]
+        found = []
+        if (wanted.version and driver.version != wanted.version) or driver.version.split(".")[0] != branch:
+            found.append(f"driver {driver.version} is installed, {wanted.version or branch} is wanted")
+        if driver.flavor != wanted.flavor:
+            found.append(f"the {driver.flavor} modules are installed, {wanted.flavor} ones are wanted")
+        extra = [*wanted.packages, *self.fabric_manager()]
+        missing = [name for name in [*choice.kernel, *choice.user, *extra] if name not in self.packages]
+        if missing and not found:
+            found.append(f"{', '.join(missing)} is not installed")
+        gone = _driver.leftovers(self.packages, [*choice.kernel, *choice.user], branch, wanted.flavor)
+        if gone and not found:
+            found.append(f"{', '.join(gone)} belongs to another driver")
+        return found
+
+    def fabric_manager(self) -> List[str]:
+        """Return the fabric manager's package where an NVSwitch is; nothing elsewhere, where it would only fail."""
+        if not self.run.machine.nvswitches:
+            return []
+        if not self.wanted.fabric_manager:
+            raise Failed(
+                f"this host has {self.run.machine.nvswitches} NVSwitch, so CUDA needs the fabric manager of exactly "
+                f"the driver's version, and the source {self.wanted.source} has none; take the driver from NVIDIA's "
+                "repository or a mirror of it"
+            )
+        return [self.wanted.fabric_manager]
+
+    def resolve(self, branch: str) -> Job:
+        """Let apt resolve what is wanted, and refuse what would touch anything else."""
+        choice = self.choose(branch, ask=True)
+        exact, meta = self.headers(choice)
+        drivers = [*choice.kernel, *choice.user]
+        policy = self.apt.policy([*drivers, *exact, *meta, *self.wanted.packages, *self.fabric_manager()])
+        absent = [name for name in [*drivers, *self.wanted.packages] if not policy.get(name, (None, []))[0]]
+        if absent:
+            raise Failed(f"the source {self.wanted.source} does not have {', '.join(absent)}. No package was changed")
+        for name in drivers:
+            self._check_version(name, policy)
+        names = [*drivers, *self.wanted.packages]
+        names += self._headers(exact, meta, policy)
+        comes, _goes = self.apt.simulate(names)
+        version = self._version(comes, choice, branch)
+        for name in self.fabric_manager():
+            exactly = [one for one in policy.get(name, (None, []))[1] if upstream(one) == version]
+            if not exactly:
+                raise Failed(
+                    f"{name} is not to be had in exactly the driver's version {version}. No package was changed"
+                )
+            names.append(f"{name}={exactly[0]}")
+        remove = _driver.leftovers(self.packages, {*comes, *drivers}, branch, self.wanted.flavor)
+        comes, goes = self.apt.simulate(names, remove)
+        harmed = [name for name in goes if not _driver.FAMILY.match(name)]
+        if harmed:
+            raise Failed(
+                f"apt would remove {', '.join(harmed)} to install the driver; remove it yourself if that is meant. "
+                "No package was changed"
+            )
+        return Job(names, remove, comes, version)
+
+    def _check_version(self, name: str, policy: Policy) -> None:
+        """Refuse where a package that carries the driver's version is not to be had in the one that is wanted."""
+        candidate, versions = policy[name]
+        wanted, offered = self.wanted.version, upstream(candidate or "")
+        if wanted and _driver.DRIVER_VERSION.match(offered) and offered != wanted and name != "nvidia-persistenced":
+            raise Failed(
+                f"{name} {wanted} is not to be had from the source {self.wanted.source}; there is "
+                f"{', '.join(upstream(one) for one in versions)}. No package was changed"
+            )
+
+    def _headers(self, exact: List[str], meta: List[str], policy: Policy) -> List[str]:
+        machine, found = self.run.machine, []
+        for name in exact:
+            release = name.replace("linux-headers-", "", 1)
+            if name in self.packages or policy.get(name, (None, []))[0]:
+                found.append(name)
+            elif not self.run.host.leads_somewhere(f"/lib/modules/{release}/build"):
+                newest = machine.kernels[-1]
+                raise Failed(
+                    f"the headers of kernel {release} are not to be had any more, so no driver can be built for it; "
+                    + ("reboot into " + newest if release != newest else "install a current kernel")
+                    + ", then run this again. No package was changed"
+                )
+        return found + [name for name in meta if policy.get(name, (None, []))[0]]
+
+    def _version(self, comes: Dict[str, str], choice: Choice, branch: str) -> str:
+        there = {name: package.version for name, package in self.packages.items()}
+        after = {name: Package(name, version, "installed", False, "") for name, version in {**there, **comes}.items()}
+        for name in _driver.leftovers(after, {*comes, *choice.kernel, *choice.user}, branch, self.wanted.flavor):
+            after.pop(name, None)
+        driver = _driver.installed_driver(after)
+        if driver is None or driver.version.split(".")[0] != branch or driver.flavor != self.wanted.flavor:
+            got = f"{driver.version} ({driver.flavor})" if driver else "no kernel modules"
+            raise Failed(
+                f"the packages {', '.join([*choice.kernel, *choice.user])} bring {got}, and driver {branch} "
+                f"({self.wanted.flavor}) is wanted. No package was changed"
+            )
+        return driver.version
+
+    # ---- doing ----
+
+    def present(self) -> Tuple[Optional[str], str]:
+        """Make the driver be installed; return version and flavour."""
+        run = self.run
+        self.settle()
+        files, doubles = self.source_files(), self.duplicates()
+        branch = self.branch()
+        choice = self.choose(branch, ask=False)
+        due = self.due(branch, choice)
+        if due:
+            run.refuse_busy(due[0])
+            self.refuse_held()
+        lacking = run.lacking() if choice else []
+        parts = self.headers(choice) if choice else ()
+        missing = [name for part in parts for name in part if name not in self.packages]
+        if due or lacking or self.wanted.upgrade:
+            prebuilt = bool(choice and choice.kernel and all(_driver.PREBUILT.match(name) for name in choice.kernel))
+            run.refuse_unsigned(prebuilt or self.wanted.modules == "prebuilt")
+            run.refuse_full()
+        run.reasons += due + [f"kernel {release} has no module of it" for release in lacking if not due]
+        run.reasons += [f"{name} is not installed" for name in missing if not due and not lacking]
+        self.take_over(doubles)
+        changed = [run.file(path, text) for path, text in files.items()]
+        run.file(_driver.MODPROBE, _driver.modprobe_conf())
+        if due or lacking or missing or self.wanted.upgrade:
+            if run.check_mode:
+                self._predict(branch, due)
+                return (self.wanted.version or branch or None), self.wanted.flavor
+            self._install(lacking)
+        elif any(changed) and not run.check_mode:
+            self.apt.update(self._needed())
+        self._finish()
+        driver = self.driver()
+        return driver.version, driver.flavor
+
+    def _needed(self) -> List[str]:
+        if self.wanted.source != "distribution":
+            return [self.wanted.repository_url]
+        return [source["uri"] for source in _system.apt_sources(self.run.host) if source["type"] == "deb"]
+
+    def _predict(self, branch: str, due: List[str]) -> None:
+        if due:
+            driver = self.driver()
+            self.run.diff.append(
+                {
+                    "before_header": "driver",
+                    "after_header": "driver",
+                    "before": f"{driver.version} {driver.flavor}\n" if driver else "",
+                    "after": f"{self.wanted.version or branch or 'of the distribution'} {self.wanted.flavor}\n",
+                }
+            )
+
+    def _install(self, lacking: List[str]) -> None:
+        run, apt = self.run, self.apt
+        apt.update(self._needed())
+        self.packages = apt.packages()
+        branch = self.branch()
+        if not branch:
+            raise Failed("which driver is wanted is not said: set nvidia_driver_branch")
+        before = {name: self.packages[name].version for name in _driver.family(self.packages)}
+        old = self.driver()
+        self.release()
+        try:
+            job = self.resolve(branch)
+            due = bool(_driver.family(job.comes) or job.remove)
+            if due:
+                run.refuse_busy(f"driver {job.version}")
+                self._keep(job, before, old)
+            if job.comes or job.remove:
+                apt.download(job.names, job.remove)
+                apt.keep({name: job.comes[name] for name in _driver.family(job.comes)})
+            if job.comes or job.remove or lacking:
+                self._change(job, before, old)
+        finally:
+            self.packages = apt.packages()
+            self.hold(again=True)
+        if due:
+            if old and not run.reasons:
+                run.reasons.append(f"driver {old.version} is replaced by {job.version}")
+            self._record(job, before, old)
+
+    def _keep(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
+        """Keep the files of what is installed now, or say that there is no way back."""
+        gone = self.apt.keep(before)
+        if gone:
+            self.run.warnings.append(
+                f"the files of {', '.join(gone)} are not to be had any more, so there is no way back from driver "
+                f"{job.version} to {old.version if old else 'what was installed'}"
+            )
+
+    def _change(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
+        run, apt = self.run, self.apt
+        try:
+            result = apt.install(job.names, job.remove)
+            if result.rc != 0:
+                log = _driver_load.build_log(run.host)
+                raise Failed(f"the installation of driver {job.version} failed: {complaints(result)}{log}")
+            run.machine = run.machine._replace(kernels=_driver_load.required_kernels(run.host, run.machine.release))
+            for release in run.lacking():  # its headers came after the driver, or its last build was cut off
+                run.host.run(["dkms", "autoinstall", "-k", release], self.wanted.timeout)
+            run.prove_modules(job.version, self.wanted.flavor)
+        except Failed as failure:
+            if not _driver.family(job.comes) and not job.remove:
+                raise
+            problem = apt.restore(before, _driver.family(job.comes))
+            back = f"driver {old.version} is installed as before" if old else "no driver is installed, as before"
+            words = f"but {problem}" if problem else f"apt is healthy and {back}"
+            head, _newline, tail = str(failure).partition("\n")
+            raise Failed(f"{head}. It was taken back: {words}" + ("\n" + tail if tail else "")) from failure
+
+    def _record(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
+        now = self.driver()
+        current = {
+            "version": now.version,
+            "flavor": now.flavor,
+            "packages": {name: self.packages[name].version for name in _driver.family(self.packages)},
+        }
+        added = sorted({*self.run.state.get("added", []), *[name for name in job.comes if name not in before]})
+        previous = {"version": old.version, "flavor": old.flavor, "packages": before} if old else None
+        self.run.diff.append(
+            {
+                "before_header": "packages",
+                "after_header": "packages",
+                "before": "".join(f"{name} {version}\n" for name, version in sorted(before.items())),
+                "after": "".join(f"{name} {version}\n" for name, version in sorted(current["packages"].items())),
+            }
+        )
+        self.run.remember(current=current, previous=previous or self.run.state.get("previous"), added=added)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Keep the files of this driver and of the one before it, and no others."""
+        kept = []
+        for record in (self.run.state.get("current"), self.run.state.get("previous")):
+            kept += [self.apt.file(name, version) for name, version in (record or {}).get("packages", {}).items()]
+        for name in self.run.host.listdir(_driver.ARCHIVES, quiet=True):
+            path = os.path.join(self.apt.archives, name)
+            if name.endswith(".deb") and path not in kept:
+                os.unlink(path)
+
+    def _finish(self) -> None:
+        """Do what stands beside the packages: files, holds, initramfs, services."""
+        run, wanted = self.run, self.wanted
+        run.file(_driver.MODULES_LOAD, _driver.modules_load(wanted.peermem))
+        run.file(_driver.UNATTENDED, _driver.unattended_conf() if wanted.hold else "")
+        run.initramfs()
+        self.hold()
+        if wanted.persistence and run.host.exists("/run/systemd/system"):
+            unit = next(
+                (
+                    text
+                    for folder in ("/lib/systemd/system/", "/usr/lib/systemd/system/")
+                    for text in [run.host.read_text(folder + _driver.PERSISTENCE_UNIT, quiet=True)]
+                    if text
+                ),
+                "",
+            )
+            if unit:
+                if run.file(_driver.PERSISTENCE, _driver.persistence_conf(unit)) and not run.check_mode:
+                    run.host.run(["systemctl", "daemon-reload"], 60)
+                run.service(_driver.PERSISTENCE_UNIT, True)
+        if run.machine.nvswitches:
+            run.service("nvidia-fabricmanager", True)
+
+    # ---- holds ----
+
+    def holds(self) -> List[str]:
+        """Return what this role put on hold."""
+        return self.run.host.read_text(_driver.HOLDS, quiet=True).split()
+
+    def refuse_held(self) -> None:
+        """Refuse where somebody else put packages of the driver on hold."""
+        ours = self.holds()
+        held = [name for name in _driver.family(self.packages) if self.packages[name].held and name not in ours]
+        if held:
+            raise Failed(
+                f"{', '.join(held)} is on hold, and not by this role; `apt-mark unhold` it if it may be changed. "
+                "No package was changed"
+            )
+
+    def release(self) -> None:
+        """Lift our own holds, for as long as something has to change."""
+        self.apt.unhold([name for name in self.holds() if name in self.packages and self.packages[name].held])
+
+    def hold(self, again: bool = False) -> None:
+        """Put the driver's packages on hold, or take our own holds away; those of others stay.
+
+        ``again``: it ends what release() began, and is no news.
+        """
+        ours = self.holds()
+        there = _driver.family(self.packages) if self.wanted.hold else []
+        late = [name for name in there if not self.packages[name].held]
+        gone = [name for name in ours if name not in there and name in self.packages and self.packages[name].held]
+        mine = sorted({*late, *[name for name in ours if name in there]})
+        if (late or gone) and not again:
+            self.run.reasons.append("the driver's packages are put on hold" if late else "holds are lifted")
+        if not self.run.check_mode:
+            if mine and sorted(ours) != mine:
+                write(self.run.host.path(_driver.HOLDS), "\n".join(mine) + "\n")
+            self.apt.hold(late)
+            self.apt.unhold(gone)
+            if not mine and ours:
+                os.unlink(self.run.host.path(_driver.HOLDS))
+            if late or gone:
+                self.packages = self.apt.packages()
+
+    # ---- going back, and going away ----
+
+    def previous(self) -> Tuple[str, str]:
+        """Install the driver that was there before, from the files that were kept; no network."""
+        record = self.run.state.get("previous")
+        self.settle()
+        driver = self.driver()
+        if not record:
+            raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
+        wish = f"driver {record['version']} ({record['flavor']})"
+        files = {name: self.apt.file(name, version) for name, version in record["packages"].items()}
+        absent = sorted(name for name, file in files.items() if not file)
+        if absent:
+            raise Failed(
+                f"{wish} cannot come back: the files of {', '.join(absent)} are not in {_driver.ARCHIVES}. "
+                "No package was changed"
+            )
+        self.run.refuse_busy(wish)
+        self.refuse_held()
+        self.run.refuse_full()
+        self.run.reasons.append(
+            f"{wish} comes back" + (f" in place of {driver.version} ({driver.flavor})" if driver else "")
+        )
+        if self.run.check_mode:
+            return record["version"], record["flavor"]
+        before = {name: self.packages[name].version for name in _driver.family(self.packages)}
+        remove = [name for name in before if name not in record["packages"]]
+        names = [file for _name, file in sorted(files.items()) if file]
+        self.wanted = self.wanted._replace(flavor=record["flavor"], branch=record["version"].split(".")[0], version="")
+        self.release()
+        try:
+            comes, _goes = self.apt.simulate(names, remove)
+            job = Job(names, remove, comes, record["version"])
+            self._change(job, before, driver)
+        finally:
+            self.packages = self.apt.packages()
+            self.hold(again=True)
+        self._record(job, before, driver)
+        self._finish()
+        return record["version"], record["flavor"]
+
+    def absent(self) -> None:
+        """Remove the driver and everything that this role put beside it."""
+        run = self.run
+        self.settle()
+        names = _driver.family(self.packages)
+        if names:
+            run.refuse_busy("its removal")
+            self.refuse_held()
+            run.reasons.append(f"{', '.join(names)} is removed")
+        if names and not run.check_mode:
+            obstacle = _driver_load.unload(run.host, run.machine.modules) if run.machine.loaded else None
+            if obstacle:
+                run.warnings.append(f"the driver stays loaded until the next start: {obstacle}")
+            self.release()
+            result = self.apt.purge(names)
+            if result.rc != 0:
+                raise Failed(f"the driver cannot be removed: {complaints(result)}")
+            self._remove_added()
+        for path in (_driver.SOURCES, _driver.KEYRING, _driver.PREFERENCES, _driver.UNATTENDED, _driver.PERSISTENCE):
+            run.file(path, "")
+        for path in (_driver.MODPROBE, _driver.MODULES_LOAD):
+            run.file(path, "")
+        run.initramfs()
+        if run.check_mode:
+            return
+        for path in (_driver.STATE, _driver.HOLDS):
+            if run.host.exists(path):
+                os.unlink(run.host.path(path))
+        for name in run.host.listdir(_driver.ARCHIVES, quiet=True):
+            if name.endswith(".deb"):
+                os.unlink(os.path.join(self.apt.archives, name))
+
+    def _remove_added(self) -> None:
+        """Remove what came with the driver and that nothing needs now: compilers, headers, DKMS."""
+        self.packages = self.apt.packages()
+        added = [name for name in self.run.state.get("added", []) if name in self.packages]
+        if not added:
+            return
+        self.apt._must(["apt-mark", "auto", *added], 120, locked=True)
+        result = self.apt.get(["--simulate", "autoremove"])
+        free = [name for name in parse_simulation(result.stdout)[1] if name in added]
+        if free:
+            self.apt.purge(free)

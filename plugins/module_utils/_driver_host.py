@@ -1,0 +1,257 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of nvidia_driver on one host: what is known, refusals, files, proof, loading. Private to the collection."""
+
+import hashlib
+import json
+import os
+import tempfile
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load
+from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+
+MB = 1000 * 1000
+INITRAMFS_SECONDS = 900
+SERVICE_SECONDS = 60
+
+
+class Wanted(NamedTuple):
+    """The options of the module."""
+
+    state: str = "present"
+    source: str = "distribution"
+    branch: str = ""
+    version: str = ""
+    flavor: str = "proprietary"
+    headless: bool = True
+    modules: str = "auto"
+    repository_url: str = ""
+    repository_key: str = ""
+    repository_fingerprint: str = ""
+    duplicates: str = "report"
+    upgrade: bool = False
+    hold: bool = True
+    persistence: bool = True
+    fabric_manager: str = ""
+    peermem: bool = False
+    packages: Sequence[str] = ()
+    reboot: str = "never"
+    minimum_free_mb: Optional[Dict[str, int]] = None
+    lock_timeout: float = 600
+    timeout: float = 3600
+
+
+class Run:
+    """One run of the module: the host, what is wanted, and what was found and done."""
+
+    def __init__(self, host: Host, wanted: Wanted, check_mode: bool) -> None:
+        self.host = host
+        self.wanted = wanted
+        self.check_mode = check_mode
+        self.machine = _driver_load.look(host)
+        self.system = _driver.parse_os_release(host.read_text("/etc/os-release"))
+        self.state = self._read_state()
+        self.reasons = []  # type: List[str]
+        self.warnings = []  # type: List[str]
+        self.diff = []  # type: List[Dict[str, str]]
+
+    # ---- the host's memory of this module ----
+
+    def _read_state(self) -> Dict[str, Any]:
+        try:
+            state = json.loads(self.host.read_text(_driver.STATE, quiet=True) or "{}")
+        except ValueError:
+            state = {}
+        return state if isinstance(state, dict) else {}
+
+    def remember(self, **news: Any) -> None:
+        """Write down what a later run has to know."""
+        if {**self.state, **news} == self.state and self.host.exists(_driver.STATE):
+            return
+        self.state.update(news)
+        if not self.check_mode:
+            write(self.host.path(_driver.STATE), json.dumps(self.state, indent=1, sort_keys=True) + "\n")
+
+    # ---- files ----
+
+    def file(self, path: str, text: str, why: str = "") -> bool:
+        """Make a file be so, or not be if the text is empty; say whether that was a change."""
+        place = self.host.path(path)
+        before = ""
+        if os.path.exists(place):
+            with open(place, encoding="utf-8", errors="replace") as file:
+                before = file.read()
+        if before == text and (text or not os.path.exists(place)):
+            return False
+        self.reasons.append(why or (f"{path} is written" if text else f"{path} is removed"))
+        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": text})
+        if not self.check_mode:
+            if text:
+                write(place, text)
+            else:
+                os.unlink(place)
+        return True
+
+    # ---- refusals, all before the first change ----
+
+    def refuse_container(self) -> None:
+        """Refuse a container on a GPU host: the driver there is the host's."""
+        if self.machine.container and self.machine.loaded:
+            raise Failed(
+                f"this is a container ({self.machine.container}) on a host whose driver {self.machine.loaded} is "
+                "loaded; the driver belongs to that host, so run the role there"
+            )
+
+    def refuse_busy(self, change: str) -> None:
+        """Refuse to change a driver below a running program, unless the policy is to reboot whatever runs."""
+        if self.machine.processes and self.wanted.reboot != "always":
+            raise Failed(
+                f"{_driver.processes_words(self.machine.processes)} use the GPU, so the driver {self.machine.loaded} "
+                f"is left as it is (due: {change}). Run this again when they have ended; nvidia_driver_reboot=always "
+                "ends them with a reboot. Nothing was changed"
+            )
+
+    def refuse_unsigned(self, prebuilt: bool) -> None:
+        """Refuse to build what the kernel would not load."""
+        verdict = _driver.secure_boot_verdict(
+            self.machine.enforced, prebuilt, _driver_load.enrolled(self.host) if self.machine.enforced else None
+        )
+        if verdict:
+            raise Failed(verdict)
+
+    def refuse_full(self) -> None:
+        """Refuse where a filesystem is too full for the packages, the modules or the initramfs."""
+        for path, least in (self.wanted.minimum_free_mb or {}).items():
+            if path == "/boot" and not any(
+                name.startswith("vmlinu") for name in self.host.listdir("/boot", quiet=True)
+            ):
+                continue  # no kernel, no initramfs
+            answer = self.host.space(path, 10)
+            free = answer[1].f_bavail * answer[1].f_frsize / MB if answer else None
+            if free is not None and free < least:
+                raise Failed(
+                    f"{path} has {free:.0f} MB free and the driver needs {least} MB there "
+                    "(nvidia_driver_minimum_free_mb). Make room, old kernels first, and run this again; nothing was "
+                    "changed"
+                )
+
+    # ---- proof ----
+
+    def prove_modules(self, version: str, flavor: str) -> None:
+        """Fail where a kernel has no module of the version and flavour that were installed."""
+        for release in self.machine.kernels:
+            info = _driver_load.module_info(self.host, release)
+            if not info["path"]:
+                raise Failed(
+                    f"kernel {release} has no nvidia module after the installation" + _driver_load.build_log(self.host)
+                )
+            if info["version"] and info["version"] != version:
+                raise Failed(
+                    f"kernel {release} would load nvidia {info['version']} and not {version}, from {info['path']}"
+                )
+            if info["flavor"] and info["flavor"] != flavor:
+                raise Failed(
+                    f"kernel {release} would load {info['flavor']} modules from {info['path']}, not {flavor} ones"
+                )
+            if self.machine.enforced and info["signed"] is False:
+                raise Failed(f"{info['path']} is not signed, and Secure Boot is on: the kernel would refuse it")
+
+    def lacking(self) -> List[str]:
+        """Return the kernels without the driver's module."""
+        return [name for name in self.machine.kernels if not _driver_load.module_info(self.host, name)["path"]]
+
+    # ---- after the packages ----
+
+    def initramfs(self) -> None:
+        """Rebuild the initramfs where it does not know what keeps nouveau off the GPU; once, and again if cut off."""
+        text = self.host.read_text(_driver.MODPROBE, quiet=True)
+        digest = hashlib.sha256(text.encode()).hexdigest() if text else ""
+        if self.state.get("initramfs", "") == digest:
+            return
+        command = None
+        if self.host.exists("/usr/sbin/update-initramfs"):
+            command = ["update-initramfs", "-u", "-k", "all"]
+        elif self.host.exists("/usr/bin/dracut"):
+            command = ["dracut", "--regenerate-all", "--force"]
+        if command and not self.check_mode:
+            answer = self.host.run(command, INITRAMFS_SECONDS)
+            if answer.rc != 0:
+                said = answer.error or " ".join(answer.stderr.split("\n")[-4:]).strip()
+                raise Failed(f"the initramfs cannot be rebuilt ({' '.join(command)}): {said}")
+        if command:
+            self.reasons.append("the initramfs is rebuilt")
+        self.remember(initramfs=digest)
+
+    def service(self, name: str, wanted: bool) -> None:
+        """Enable a service and, where a GPU is driven, start it; or stop and disable it."""
+        if not self.host.exists("/run/systemd/system"):
+            return
+        enabled = self.host.run(["systemctl", "is-enabled", "--quiet", name], SERVICE_SECONDS).rc == 0
+        start = wanted and self.machine.gpus and not self.machine.container
+        active = not start or self.host.run(["systemctl", "is-active", "--quiet", name], SERVICE_SECONDS).rc == 0
+        if enabled == wanted and active:
+            return
+        self.reasons.append(f"{name} is {'enabled' if wanted else 'disabled'}")
+        if self.check_mode:
+            return
+        verb = ["enable"] if wanted else ["disable", "--now"]
+        answer = self.host.run(["systemctl", *verb, name], SERVICE_SECONDS)
+        if answer.rc == 0 and not active:
+            answer = self.host.run(["systemctl", "restart", name], SERVICE_SECONDS)
+        if answer.rc != 0 and wanted:
+            raise Failed(
+                f"{name} cannot be started: {answer.error or answer.stderr.strip()}; see `journalctl -u {name}`"
+            )
+
+    def bring_up(self, version: str, flavor: Optional[str]) -> Dict[str, Any]:
+        """Make the installed driver the loaded one without a reboot; else say that a reboot is needed, and why."""
+        nothing = {"needed": False, "reason": "", "processes": self.machine.processes}
+        if not self.machine.gpus or self.machine.container:
+            return nothing
+        why = _driver.mismatch(self.machine.loaded, self.machine.loaded_flavor, version, flavor)
+        if self.machine.loaded and not why:
+            return nothing
+        why = why or f"driver {version} is installed and none is loaded"
+        if self.machine.release not in self.machine.kernels:
+            return {
+                **nothing,
+                "needed": True,
+                "reason": f"{why}; it is not built for the kernel {self.machine.release} that runs",
+            }
+        self.reasons.append(why)
+        if self.machine.processes:
+            return {**nothing, "needed": True, "reason": why}
+        if self.check_mode:
+            return nothing
+        obstacle = _driver_load.swap(self.host, self.machine.modules)
+        after = _driver_load.look(self.host)
+        if obstacle is None and after.loaded != version:
+            obstacle = f"after a reload {after.loaded or 'no driver'} is loaded"
+        self.machine = after
+        return {
+            **nothing,
+            "needed": bool(obstacle),
+            "reason": f"{why}; {obstacle}" if obstacle else "",
+            "processes": after.processes,
+        }
+
+
+def write(path: str, text: str, mode: int = 0o644) -> None:
+    """Write a file whole or not at all."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder, prefix=".gpufleet-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(aside, mode)
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise

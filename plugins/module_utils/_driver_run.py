@@ -1,0 +1,46 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nvidia_driver from its options to its result. Private to the collection."""
+
+import time
+from typing import Any, Dict
+
+from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_apt import AptDriver
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, Wanted
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+
+IDLE = {"needed": False, "reason": "", "processes": []}  # type: Dict[str, Any]
+
+
+def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
+    """Make the driver be as wanted, and return what the module returns."""
+    start = time.monotonic()
+    run = Run(host, wanted, check_mode)
+    run.refuse_container()
+    if run.system.name == "el":
+        raise Failed("this role does not install drivers on Enterprise Linux yet")
+    if wanted.source != "distribution" and not (wanted.repository_url and wanted.repository_key):
+        raise Failed(f"the source {wanted.source} needs nvidia_driver_repository_url and nvidia_driver_repository_key")
+    backend = AptDriver(run)
+    version, flavor, reboot = None, None, IDLE
+    if wanted.state == "absent":
+        backend.absent()
+    else:
+        version, flavor = backend.previous() if wanted.state == "previous" else backend.present()
+        reboot = run.bring_up(version, flavor)
+    return {
+        "changed": bool(run.reasons),
+        "reasons": run.reasons,
+        "version": version,
+        "flavor": flavor,
+        "loaded": run.machine.loaded,
+        "kernels": run.machine.kernels,
+        "previous": (run.state.get("previous") or {}).get("version"),
+        "reboot": reboot,
+        "warnings": run.warnings,
+        "diff": run.diff,
+        "seconds": round(time.monotonic() - start, 3),
+    }

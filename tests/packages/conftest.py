@@ -1,0 +1,124 @@
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers in which package managers really work, on repositories of stand-ins (tests/workbench/repositories.py)."""
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+REPOSITORIES = CHECKOUT / ".cache" / "repositories"
+PLUGINS = "/root/python/ansible_collections/gpufleet/workstation/plugins"
+SITE = "deb [signed-by=/repositories/keys/first.asc] file:/repositories/debian bookworm main\n"
+DOCKERFILE = """FROM gpufleet/bare:debian12
+RUN apt-get -qq update && apt-get -qq -y --no-install-recommends install python3 kmod gpgv procps unattended-upgrades \
+ && rm -rf /etc/apt/sources.list /var/lib/apt/lists/*
+"""
+ENSURE = """
+import json, sys
+from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Wanted
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_run import ensure
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+wanted, check_mode = json.load(sys.stdin)
+try:
+    print(json.dumps(ensure(Host(), Wanted(**wanted), check_mode)))
+except Failed as failure:
+    print(json.dumps({"failed": str(failure)}))
+"""
+
+
+class Refused(Exception):
+    """The module failed, with these words."""
+
+
+def docker(*argv, **options):
+    """Run docker and return what it printed."""
+    done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+class Machine:
+    """A container that takes itself for a host."""
+
+    def __init__(self, *options):
+        self.name = f"gpufleet-packages-{uuid.uuid4().hex[:8]}"
+        mounts = ["--volume", f"{REPOSITORIES}:/repositories:ro"]
+        docker("run", "--detach", "--name", self.name, "--hostname", "gpu01", "--label", "gpufleet=host", *mounts,
+               *options, "gpufleet/packages:debian12", "sleep", "infinity")  # fmt: skip
+        self.sh(f"mkdir -p {PLUGINS}")
+        docker("cp", "--quiet", str(CHECKOUT / "plugins" / "module_utils"), f"{self.name}:{PLUGINS}/")
+        self.write("/etc/apt/sources.list.d/site.list", SITE)
+
+    def sh(self, script, check=True):
+        """Run a shell script and return what it printed."""
+        done = subprocess.run(
+            ["docker", "exec", self.name, "sh", "-c", script], capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def write(self, path, text):
+        """Write a file."""
+        docker("exec", "-i", self.name, "sh", "-c", f'mkdir -p "$(dirname {path})"; cat > {path}', input=text)
+
+    def driver(self, check_mode=False, **wanted):
+        """Do what the module nvidia_driver does, and return its result."""
+        wanted = {"lock_timeout": 60, "timeout": 120, **wanted}
+        said = docker("exec", "-i", "-e", "PYTHONPATH=/root/python", self.name, "python3", "-c", ENSURE,
+                      input=json.dumps([wanted, check_mode]))  # fmt: skip
+        result = json.loads(said)
+        if "failed" in result:
+            raise Refused(result["failed"])
+        return result
+
+    def installed(self):
+        """Return the driver's packages, as name=version."""
+        form = "${db:Status-Abbrev}${Package}=${Version}\\n"
+        lines = self.sh(f"dpkg-query -W -f '{form}'").splitlines()
+        return {
+            line[3:].strip() for line in lines if line.startswith(("ii", "hi")) and ("nvidia" in line or "cuda" in line)
+        }
+
+    def held(self):
+        """Return the packages on hold."""
+        return set(self.sh("apt-mark showhold").split())
+
+    def modules(self):
+        """Return the files of kernel modules."""
+        return self.sh("ls /lib/modules/*/updates/dkms 2>/dev/null || true").split()
+
+    def assert_healthy(self):
+        """Hold apt to being healthy."""
+        assert self.sh("dpkg --audit; apt-get -qq check") == ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workbench():
+    """Build the repositories and the image, or say why these tests cannot run."""
+    if subprocess.run(
+        ["docker", "image", "inspect", "gpufleet/bare:debian12"], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("no engine, or no image gpufleet/bare:debian12: python3 tests/workbench/engine.py up debian12")
+    subprocess.run([sys.executable, str(CHECKOUT / "tests/workbench/repositories.py"), str(REPOSITORIES)], check=True)
+    docker("build", "--quiet", "--tag", "gpufleet/packages:debian12", "-", input=DOCKERFILE)
+
+
+@pytest.fixture
+def machine():
+    """Return a host with Python and apt, whose only packages to be had are stand-ins."""
+    machines = []
+
+    def start(*options):
+        machines.append(Machine(*options))
+        return machines[-1]
+
+    yield start
+    for one in machines:
+        docker("rm", "--force", "--volumes", one.name)

@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._drift import (
     Altered,
@@ -353,78 +354,104 @@ def environment_of_uv(wanted: Wanted, scratch: str) -> Dict[str, str]:
     return variables
 
 
-def build(
-    host, wanted: Wanted, environment: str, key: str, lock: int, model: Optional[str], tainted: Sequence[str] = ()
-) -> Dict[str, Any]:
-    """Build a finished environment in its final place and return its marker.
+class Uv:
+    """uv at work for one build: within its time, with the index's logins in its environment only.
 
     ``lock`` is the descriptor of the held lock; uv inherits it, so that a uv that outlives us still keeps others out.
-    ``model`` is a folder with a list of locked packages to install again, or None. ``tainted`` are packages that were
-    altered in uv's cache too, because an environment shares its files with it.
     """
-    uv = find_uv(wanted)
-    wanted = wanted._replace(uv=uv)
-    deadline = time.time() + wanted.timeout
-    scratch = os.path.join(wanted.folder, ".tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
-    os.makedirs(scratch)
-    os.makedirs(wanted.cache_dir, exist_ok=True)
-    variables = environment_of_uv(wanted, scratch)
-    python = os.path.join(environment, "bin", "python")
 
-    def run(argv: List[str], what: str):
-        result = host.run(argv, timeout=max(1, int(deadline - time.time())), env=variables, pass_fds=(lock,))
+    def __init__(self, host, wanted: Wanted, scratch: str, lock: int) -> None:
+        self.host, self.scratch, self.lock = host, scratch, lock
+        self.program = find_uv(wanted)
+        self.wanted = wanted._replace(uv=self.program)
+        self.deadline = time.time() + wanted.timeout
+        self.variables = environment_of_uv(wanted, scratch)
+
+    def run(self, argv: List[str], what: str):
+        """Run a program and return its result, whatever its status."""
+        seconds = max(1, int(self.deadline - time.time()))
+        result = self.host.run(argv, timeout=seconds, env=self.variables, pass_fds=(self.lock,))
         if result.error:
-            late = f"{what} did not finish within {wanted.timeout} seconds; check the network or raise timeout"
+            late = f"{what} did not finish within {self.wanted.timeout} seconds; check the network or raise timeout"
             raise Refused(
                 late if result.error.startswith("timed out") else f"{what} could not be started: {result.error}"
             )
         return result
 
-    def run_uv(*words: str) -> str:
-        result = run([uv, "--directory", scratch, *words], "uv")
+    def __call__(self, *words: str) -> str:
+        """Return what uv prints."""
+        result = self.run([self.program, "--directory", self.scratch, *words], "uv")
         if result.rc != 0:
-            raise Refused(explain(result.stderr, wanted))
+            raise Refused(explain(result.stderr, self.wanted))
         return result.stdout
 
-    def prove(code: str, args: List[str]) -> str:
-        result = run([python, "-I", "-c", code, *args], "a check of the new environment")
-        if result.rc != 0:
-            lines = result.stderr.strip().splitlines() or [f"a check ended with status {result.rc}"]
-            raise Refused(f"the new environment was not taken into use: {redact(lines[-1])}")
-        return result.stdout.strip()
+    def install(self, environment: str, locked: str, model: Optional[str], tainted: Sequence[str] = ()) -> None:
+        """Install the wanted packages into an environment, and leave the list of them with hashes in the file C(locked).
 
-    try:
-        version = run_uv("--version").split()[1]
-        run_uv("venv", "--quiet", "--no-project", "--python", wanted.python, "--prompt", wanted.name, environment)
+        ``model`` is a folder with such a list to install again, or None. ``tainted`` are packages that were altered in
+        uv's cache too, because an environment shares its files with it.
+        """
+        python = os.path.join(environment, "bin", "python")
         sources = ["--python", python]
-        sources += [] if wanted.use_index else ["--no-index"]
-        sources += ["--find-links", wanted.find_links] if wanted.find_links else []
-        sources += [] if wanted.build else ["--only-binary", ":all:"]
-        locked = os.path.join(environment, LOCKED)
-        if wanted.lock:
+        sources += [] if self.wanted.use_index else ["--no-index"]
+        sources += ["--find-links", self.wanted.find_links] if self.wanted.find_links else []
+        sources += [] if self.wanted.build else ["--only-binary", ":all:"]
+        if self.wanted.lock:
             with open(locked, "w", encoding="utf-8") as file:
-                file.write(wanted.lock)
+                file.write(self.wanted.lock)
         elif model and os.path.exists(os.path.join(model, LOCKED)):
             shutil.copyfile(os.path.join(model, LOCKED), locked)
         else:
-            asked = os.path.join(scratch, "packages.txt")
+            asked = os.path.join(self.scratch, "packages.txt")
             with open(asked, "w", encoding="utf-8") as file:
-                file.write("".join(package + "\n" for package in wanted.packages))
+                file.write("".join(package + "\n" for package in self.wanted.packages))
             options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", locked]
-            run_uv("pip", "compile", *sources, *options, asked)
+            self("pip", "compile", *sources, *options, asked)
         if tainted:
-            run_uv("cache", "clean", *tainted)
+            self("cache", "clean", *tainted)
         if installable(read(locked)):
             install = ["pip", "install", *sources, "--no-deps", "--require-hashes", "--requirements", locked]
-            run_uv(*install)
+            self(*install)
             damaged = wrong_sizes(environment)
             if damaged:  # uv knows no sum of what it has unpacked; once more, from a new download
-                run_uv("cache", "clean", *damaged)
-                run_uv(*install, *(word for name in damaged for word in ("--reinstall-package", name)))
-        agree = run([uv, "pip", "check", "--python", python], "uv")
+                self("cache", "clean", *damaged)
+                self(*install, *(word for name in damaged for word in ("--reinstall-package", name)))
+        agree = self.run([self.program, "pip", "check", "--python", python], "uv")
         if agree.rc != 0:
             raise Refused(f"the packages contradict each other: {last_words(agree.stderr)}; correct the pins")
+
+
+@contextmanager
+def scratch_space(wanted: Wanted) -> Iterator[str]:
+    """Give a build an empty folder beside what it makes: /tmp may be small, or mounted noexec."""
+    scratch = os.path.join(wanted.folder, ".tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.makedirs(scratch)
+    os.makedirs(wanted.cache_dir, exist_ok=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def build(
+    host, wanted: Wanted, environment: str, key: str, lock: int, model: Optional[str], tainted: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """Build a finished environment in its final place and return its marker; C(Uv) says what the rest means."""
+    with scratch_space(wanted) as scratch:
+        uv = Uv(host, wanted, scratch, lock)
+        python = os.path.join(environment, "bin", "python")
+
+        def prove(code: str, args: List[str]) -> str:
+            result = uv.run([python, "-I", "-c", code, *args], "a check of the new environment")
+            if result.rc != 0:
+                lines = result.stderr.strip().splitlines() or [f"a check ended with status {result.rc}"]
+                raise Refused(f"the new environment was not taken into use: {redact(lines[-1])}")
+            return result.stdout.strip()
+
+        version = uv("--version").split()[1]
+        uv("venv", "--quiet", "--no-project", "--python", wanted.python, "--prompt", wanted.name, environment)
+        uv.install(environment, os.path.join(environment, LOCKED), model, tainted)
         if wanted.imports:
             prove(_PROVE_IMPORTS, list(wanted.imports))
         outputs = [prove(check["code"], [str(arg) for arg in check.get("args") or []]) for check in wanted.checks]
@@ -443,8 +470,6 @@ def build(
         }
         write_marker(environment, marker)
         return marker
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def installable(locked: str) -> bool:

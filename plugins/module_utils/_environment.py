@@ -150,14 +150,19 @@ def key_of(made_from: Dict[str, Any]) -> str:
 # What is there
 
 
-def installed(environment: str) -> Dict[str, str]:
-    """Return version by name, read from the names of the *.dist-info folders."""
+def distributions(folder: Optional[str]) -> Dict[str, str]:
+    """Return version by name, read from the names of the *.dist-info folders in a folder."""
     versions = {}
-    for entry in listdir(site_packages(environment)):
+    for entry in listdir(folder):
         name, _dash, version = entry[: -len(".dist-info")].partition("-")
         if entry.endswith(".dist-info") and version:
             versions[normal_name(name)] = version
     return versions
+
+
+def installed(environment: str) -> Dict[str, str]:
+    """Return version by name of what is installed in an environment."""
+    return distributions(site_packages(environment))
 
 
 def interpreter(environment: str) -> str:
@@ -386,7 +391,7 @@ class Uv:
         return result.stdout
 
     def install(self, environment: str, locked: str, model: Optional[str], tainted: Sequence[str] = ()) -> None:
-        """Install the wanted packages into an environment, and leave the list of them with hashes in the file C(locked).
+        """Install the wanted packages into an environment, and leave the list of them, with hashes, in a file.
 
         ``model`` is a folder with such a list to install again, or None. ``tainted`` are packages that were altered in
         uv's cache too, because an environment shares its files with it.

@@ -253,20 +253,34 @@ def in_repository(there: dict[str, Any], toolkit: str) -> bool:
 
 
 def _against_toolkit(question: Question, driver: Option, row: dict[str, Any], asked_for: bool) -> str | None:
+    against = against_cuda(question, driver.version, row)
+    if against or not driver.version:
+        return against
+    native = row["native_driver"]
+    if not asked_for and (native is None or number(driver.version) < number(native)):
+        made_for = f"is made for driver {native}" if native else "is made for a driver that is not known"
+        return f"{made_for}, and {driver.version} is the one to count on"
+    return None
+
+
+def against_cuda(question: Question, driver: str | None, row: dict[str, Any]) -> str | None:
+    """Return why a toolkit cannot work for the host's GPUs or with a driver (None: not known), or None."""
     version = number(row["version"])
     for name, limit in question.limits().items():
         if limit["last_cuda"] and version > number(limit["last_cuda"]):
             return f"cannot compile for {_models(question, name)}, whose last is {limit['last_cuda']}"
         if limit["first_cuda"] and version < number(limit["first_cuda"]):
             return f"cannot compile for {_models(question, name)}, whose first is {limit['first_cuda']}"
-    if not driver.version:
-        return None
-    if number(driver.version) < number(row["driver_floor"]):
-        return f"needs driver {row['driver_floor']}, and {driver.version} is the one to count on"
-    native = row["native_driver"]
-    if not asked_for and (native is None or number(driver.version) < number(native)):
-        made_for = f"is made for driver {native}" if native else "is made for a driver that is not known"
-        return f"{made_for}, and {driver.version} is the one to count on"
+    if driver and number(driver) < number(row["driver_floor"]):
+        return f"needs driver {row['driver_floor']}, and {driver} is the one to count on"
+    return None
+
+
+def against_cudnn(question: Question, version: str) -> str | None:
+    """Return why a cuDNN cannot work for the host's GPUs, or None."""
+    for name, limit in question.limits().items():
+        if limit["last_cudnn"] and number(version) > number(limit["last_cudnn"]):
+            return f"has no kernels for {_models(question, name)}, whose last is {limit['last_cudnn']}"
     return None
 
 

@@ -90,7 +90,12 @@ SCHEMA = {
             "note": str,
             "source": TEXT,
         },
-        "distribution": {"version": VERSION, "latest": VERSION, "packages": many(TEXT), "source": TEXT},
+        "distribution": {
+            **dict.fromkeys(("version", "latest"), VERSION),
+            **dict.fromkeys(("prefix", "nvcc"), re.compile(r"/usr/")),
+            "packages": many(TEXT),
+            "source": TEXT,
+        },
         "cudnn": {"version": VERSION, "cuda": many(VERSION), "source": TEXT},
         "nccl": {"version": VERSION, "cuda": many(VERSION), "source": TEXT},
     },

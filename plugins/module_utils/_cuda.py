@@ -97,25 +97,33 @@ def inputs(wanted: Wanted, toolkit: Toolkit) -> Dict[str, Any]:
     return {"layout": LAYOUT, **{name: fetched[name] for name in names if name in fetched}}
 
 
-def contents(prefix: str) -> List[str]:
-    """Return the paths of programs and libraries, and the names at the top of include."""
-    found = ["include/" + name for name in listdir(os.path.join(prefix, "include"))]
-    for part in ("bin", "lib", "nvvm"):
-        for folder, _folders, files in os.walk(os.path.join(prefix, part)):
-            found += [os.path.relpath(os.path.join(folder, name), prefix) for name in files]
-    return sorted(found)
+def contents(prefix: str) -> Dict[str, int]:
+    """Return the size of every program and library, and of the files at the top of include, by path."""
+    found = {}
+    for part in ("bin", "lib", "nvvm", "include"):
+        for folder, folders, files in os.walk(os.path.join(prefix, part)):
+            for name in files:
+                path = os.path.join(folder, name)
+                found[os.path.relpath(path, prefix)] = os.lstat(path).st_size
+            if part == "include":
+                del folders[:]
+    return found
 
 
 def drift(prefix: str, marker: Dict[str, Any]) -> List[str]:
     """Return one phrase for each difference between a build and what was noted when it was finished."""
     noted, found = marker["packages"], env.distributions(os.path.join(prefix, WHEELS))
-    phrases = [
-        f"{name} is {found.get(name, 'gone')} instead of {noted[name]}"
-        for name in sorted(noted)
-        if found.get(name) != noted[name]
-    ]
-    lost = [name for name in marker.get("contents") or [] if not os.path.lexists(os.path.join(prefix, name))]
-    return phrases + [f"{name} is gone" for name in lost]
+    altered = [name for name in sorted(noted) if found.get(name) != noted[name]]
+    return [f"{name} is {found.get(name, 'gone')} instead of {noted[name]}" for name in altered] + changed(
+        prefix, marker
+    )
+
+
+def changed(prefix: str, marker: Dict[str, Any]) -> List[str]:
+    """Return one phrase for each file that is gone or has another size."""
+    now = contents(prefix)
+    noted = sorted((marker.get("contents") or {}).items())
+    return [f"{name} {'was changed' if name in now else 'is gone'}" for name, size in noted if now.get(name) != size]
 
 
 def built(folder: str, key: str) -> Optional[str]:
@@ -281,13 +289,16 @@ def build(host, wanted: Wanted, toolkit: Toolkit, lock: int) -> str:
         raise Refused(lack)
     name = fresh_name(folder, key)
     prefix = os.path.join(folder, name)
-    alike = used and (read_marker(os.path.join(folder, used)) or {}).get("key") == key
+    before = (read_marker(os.path.join(folder, used)) if used else None) or {}
+    model = os.path.join(folder, used) if used and before.get("key") == key else None
+    # uv's cache shares its files with a build: what was changed here was changed there as well.
+    tainted = sorted(before["packages"]) if model and changed(model, before) else []
     try:
         with env.scratch_space(wheels) as scratch:
             uv, environment = env.Uv(host, wheels, scratch, lock), os.path.join(scratch, "environment")
             uv("venv", "--quiet", "--no-project", "--python", wheels.python, environment)
             os.makedirs(os.path.join(prefix, WHEELS))
-            uv.install(environment, os.path.join(prefix, env.LOCKED), os.path.join(folder, used) if alike else None)
+            uv.install(environment, os.path.join(prefix, env.LOCKED), model, tainted)
             lay_out(environment, prefix)
             proof = prove(host, prefix, os.path.join(prefix, "bin", "nvcc"), wanted.architectures, scratch, wanted.run)
         os.sync()

@@ -223,6 +223,16 @@ def test_an_altered_toolkit_is_built_anew_from_the_same_list(want, tmp_path):
     assert (tmp_path / "opt" / "cuda" / "13.0" / "current" / "bin" / "nvcc").exists()
 
 
+def test_a_changed_program_is_fetched_anew_and_not_from_the_cache_that_shares_it(want, tmp_path):
+    ensure(want())
+    nvcc = tmp_path / "opt" / "cuda" / "13.0" / "current" / "bin" / "nvcc"
+    text = nvcc.read_text()
+    nvcc.write_text(text + "# altered\n")
+    again = ensure(want())
+    assert "was altered: bin/nvcc was changed" in again["reason"]
+    assert nvcc.read_text() == text
+
+
 def test_check_mode_says_it_and_changes_nothing(want, tmp_path):
     result = ensure(want(NEW, OLD), check_mode=True)
     assert result["changed"] and not (tmp_path / "opt").exists()

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Time the facts modules against the tools that they replace: whole processes that take turns, started and waited for.
 
+What is counted is the processor time of each and of its children, which other work on the machine does not lengthen.
+
 First each collector in an interpreter of its own against the bare tool, then each module through Ansible against the
 tool through Ansible, and against Ansible's own setup. Nobody parses there what the tools print, which flatters them; so
 then memory_facts once more in a play, against dmidecode and the least parsing that gives the DIMMs. Below
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import struct
@@ -92,10 +95,11 @@ def play(file: Path, hosts: int, tasks: list[dict[str, object]]) -> list[str]:
 
 
 def seconds(command: list[str], environment: dict[str, str]) -> float:
-    """Return how long a command takes, which has to succeed."""
-    began = time.perf_counter()
+    """Return the processor time of a command, which has to succeed."""
+    began = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-    taken = time.perf_counter() - began
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    taken = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
     if done.returncode:
         sys.exit(f"facts: {' '.join(command)[:300]}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return taken
@@ -122,9 +126,9 @@ def parsing(rounds: int) -> float:
     xml = eight_gpus()
     times = []
     for _ in range(4 * rounds):
-        began = time.perf_counter()
+        began = time.process_time()
         answer, gaps = parse_smi(xml)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
         assert len(answer["gpus"]) == 8 and not gaps
     return statistics.median(times) * 1000
 
@@ -179,7 +183,8 @@ def main() -> None:
             rest["gpu"] = ", []"
         where = "this machine" if options.root == "/" else f"the stand-in {Path(options.root).name} with eight GPUs"
         print(f"Facts of {where}: Python {sys.version.split()[0]}, {os.cpu_count()} processors, {options.rounds}")
-        print("rounds by turns; medians in milliseconds, ratio of the pairs: above 1, ours is the faster.\n")
+        print("rounds by turns; medians in milliseconds of processor time, and the ratio of the pairs: above 1, ours")
+        print("is the faster.\n")
         taken = parsing(options.rounds)
         print(f"Understanding what eight GPUs say takes {taken:.0f} ms; the limit is {PARSING_LIMIT_MS} ms.\n")
         print("| whole process | gpufleet | tool | ratio |\n|---|---|---|---|")

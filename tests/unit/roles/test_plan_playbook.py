@@ -87,6 +87,60 @@ def test_a_lock_without_uv_says_what_is_missing(play, tmp_path):
     assert not (tmp_path / "lock.json").exists()
 
 
+LOCK = "torch==2.14.1 \\\n    --hash=sha256:" + "0" * 64 + "\n"
+
+
+def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
+    # The host is read in both plays; uv is a program that says the same of everything.
+    machine = CHECKOUT / "tests" / "emulation" / "v100"
+    host = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "workstation_facts_root": str(machine),
+        "workstation_nvidia_smi": str(machine / "bin" / "nvidia-smi"),
+        "workstation_sources": ["pypi"],
+        "stack_pytorch_version": ">=2.4,<2.9",
+        "stack_lock": str(tmp_path / "lock.json"),
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": {"v100": host}}}), encoding="utf-8")
+    (tmp_path / "ansible.cfg").touch()
+    (tmp_path / "uv").write_text(f"#!/bin/sh\ncat <<'END'\n{LOCK}END\n", encoding="utf-8")
+    (tmp_path / "uv").chmod(0o755)
+    tasks = [
+        {"ansible.builtin.setup": {"gather_subset": ["!all", "!min", "platform", "distribution", "python"]}},
+        {"ansible.builtin.import_role": {"name": "gpufleet.workstation.facts"}},
+        {"ansible.builtin.import_role": {"name": "gpufleet.workstation.stack"}},
+        {"ansible.builtin.copy": {"content": "{{ stack_plan | to_json }}", "dest": str(tmp_path / "plan.json")}},
+    ]
+    play = [{"hosts": "workstations", "gather_facts": False, "tasks": tasks}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
+    for words in (
+        ["gpufleet.workstation.plan", "-e", f"lock={tmp_path / 'lock.json'}", "-e", f"plan_uv={tmp_path / 'uv'}"],
+        ["play.yml"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", *words],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
+                "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+                "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    (key,) = json.loads((tmp_path / "lock.json").read_text(encoding="utf-8"))["classes"]
+    assert key.startswith("2 x Tesla V100 PCIe 32GB on ")
+    assert key.endswith(", sources pypi, pytorch_version >=2.4,<2.9")
+    plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert plan["pytorch"]["lock"].strip() == LOCK.strip()
+
+
 def test_the_site_leaves_out_what_is_only_assumed(play):
     status, output = play("site.yml", "-vv")
     assert status == 0, output

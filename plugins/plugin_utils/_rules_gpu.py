@@ -101,7 +101,8 @@ def _architecture(gpu: dict[str, Any]) -> dict[str, Any]:
     "frameworks are installed for the CPU; if there should be one, power the host off and reseat the card",
 )
 def _none(facts, expectations) -> Iterator[str]:
-    if get(facts, "gpu", "pci") is not None and not bus_gpus(facts):
+    unread = any("/sys/bus/pci" in gap for gap in texts(facts, "gpu", "gaps"))
+    if get(facts, "gpu", "pci") is not None and not bus_gpus(facts) and not unread:
         yield "no NVIDIA or AMD GPU is on the PCI bus"
 
 

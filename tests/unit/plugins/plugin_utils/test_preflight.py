@@ -634,3 +634,10 @@ def test_what_a_cut_answer_counts_and_does_not_describe_is_not_lost():
     assert raised(cut, "gpu.lost") == []
     cut["gpu"]["smi"]["attached_gpus"] = 0
     assert raised(cut, "gpu.lost")
+
+
+def test_a_bus_that_could_not_be_read_is_not_a_bus_without_a_gpu():
+    unread = changed(("gpu", "pci"), [])
+    assert raised(unread, "gpu.none")
+    unread["gpu"]["gaps"] = ["/sys/bus/pci/devices: No such file or directory"]
+    assert raised(unread, "gpu.none") == []

@@ -136,7 +136,7 @@ def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) 
     if hive:
         written.append(_file(f"{conf}/hive-site.xml", xml(hive), _secret(hive), group))
     written.append({**_file(f"{conf}/gpus.sh", GPUS), "mode": "0755"})
-    commands = [f"{settings['bin_dir']}/{command}" for command in COMMANDS]
+    commands = [f"{settings['bin_dir']}/{name}" for name in COMMANDS]  # "command" here is lost to Python 3.12.1 below
     written += [{**_file(path, command(settings)), "mode": "0755"} for path in commands]
     written += [_file(unit_path(name), unit(settings, name)) for name in units]
     shared = ["scratch", "local", "events", "warehouse", "metastore"]

@@ -60,7 +60,7 @@ PARSERS = {
     "smartctl": (_nvme.parse_smartctl, ['{"nvme_smart_health_information_log":{"a":"']),
     "swaps": (_memory.parse_swaps, ["/dev/x partition 1 2 3", "/x file"]),
     "swaps with devices": (_nvme.parse_swaps, ["/dev/x partition 1 2 3"]),
-    "training result": (_training.parse_result, ["{", '{"a":"']),
+    "training result": (_training.parse, ["{", '{"a":"']),
     "udev": (_nvme.parse_udev, ["E:ID_FS_TYPE="]),
     "uv's complaint": (
         lambda text: _environment.explain(text, _environment.Wanted("a", "/opt", "3.10", [])),

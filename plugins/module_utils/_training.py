@@ -22,8 +22,10 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._training_jud
 )
 
 FRAMEWORKS = ("pytorch", "tensorflow")
-# Seconds that the program has beyond its own limit to tell what it knows, before it is killed.
+# What the program has beyond its own limit to tell what it knows, before it is killed: at most so many seconds, and no
+# more than this share of its time.
 GRACE_SECONDS = 15
+GRACE_SHARE = 0.1
 PROBE_SECONDS = 300
 # The option of the program for each option of the module that is passed on.
 WORDS = (
@@ -54,7 +56,7 @@ def command(options: Dict[str, Any], what: str, framework: str, limit: float, re
     """Return the command that runs the program and lets it write its answer to ``report``."""
     python = os.path.join(options["environments"][framework], "bin", "python")
     argv = [python, options["program"], what, "--framework=" + framework, "--json", report, "--with-parent"]
-    argv.append(f"--time-limit={limit:.0f}")
+    argv.append(f"--time-limit={limit:.2f}")
     for name in WORDS:
         if options.get(name) not in (None, ""):
             argv.append("--{}={}".format(name.replace("_", "-"), options[name]))
@@ -115,14 +117,13 @@ def check_framework(options, name, ask, clock, end) -> Dict[str, Any]:
     """Return what is to be said of one framework, before ``end``."""
     begin = clock()
     measure = wanted(options, name)
-    limit = max(1.0, min(PROBE_SECONDS, (end - clock()) / 2 - GRACE_SECONDS))
-    answer, found = _ask(options, "probe", name, limit, ask, measure)
+    answer, found = _ask(options, "probe", name, min(PROBE_SECONDS, (end - clock()) / 2), ask, measure)
     probe = (answer or {}).get("probe")
     if probe:
         found = judge_probe(name, probe, measure)
     measured = None  # type: Optional[Dict[str, Any]]
     if verdict(found)[0] == "passed":
-        answer, trouble = _ask(options, "run", name, max(1.0, end - clock() - GRACE_SECONDS), ask, measure)
+        answer, trouble = _ask(options, "run", name, end - clock(), ask, measure)
         found += judge_run(answer, measure) if answer else trouble
         measured = answer
     result = describe(probe, measured, found, measure)
@@ -130,10 +131,11 @@ def check_framework(options, name, ask, clock, end) -> Dict[str, Any]:
     return result
 
 
-def _ask(options, what, name, limit, ask, measure):
+def _ask(options, what, name, seconds, ask, measure):
     """Return the program's answer, or None and a finding of why there is none."""
     key = {"probe": "probe", "run": "data"}[what]
-    answer, error, status, said = ask(lambda report: command(options, what, name, limit, report), limit + GRACE_SECONDS)
+    limit = seconds - min(GRACE_SECONDS, seconds * GRACE_SHARE)
+    answer, error, status, said = ask(lambda report: command(options, what, name, limit, report), seconds)
     if answer is not None and isinstance(answer.get(key), dict):
         return answer, []
     words = {"framework": name, "python": measure["python"]}

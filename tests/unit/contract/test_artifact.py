@@ -41,7 +41,7 @@ def run(*argv, cwd):
     return done.stdout
 
 
-@pytest.mark.parametrize("playbook", ["site", "facts", "rollback"])
+@pytest.mark.parametrize("playbook", ["site", "facts", "rollback", "check"])
 def test_a_playbook_is_found_by_its_full_name(installed, playbook):
     run("ansible-playbook", f"gpufleet.workstation.{playbook}", "-i", "inventory.yml", "--syntax-check", cwd=installed)
 
@@ -63,7 +63,7 @@ def test_every_module_and_filter_and_role_is_documented(installed):
                 "training_check",
             ],
         ),
-        ("filter", ["fleet_table", "preflight_findings", "spark_plan", "stack_plan", "misspelt"]),
+        ("filter", ["fleet_table", "preflight_findings", "spark_plan", "stack_plan", "misspelt", "training_junit"]),
         ("callback", ["fleet_report"]),
         ("role", [path.name for path in (CHECKOUT / "roles").iterdir()]),
     ):

@@ -72,7 +72,7 @@ def test_options_that_are_not_set_are_left_to_the_program():
         "--framework=pytorch",
         "--json",
     ]
-    assert "--time-limit=60" in argv and "--seed=0" in argv and "--no-together" in argv
+    assert "--time-limit=59.60" in argv and "--seed=0" in argv and "--no-together" in argv
     assert not [word for word in argv if word.startswith(("--data=", "--batch-size", "--no-fast", "--ca-file"))]
 
 

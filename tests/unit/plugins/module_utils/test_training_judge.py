@@ -138,7 +138,7 @@ RUN = {
             },
         }
     ),
-    "devices": [{"device": gpu(n), "outcome": outcome(trained()), "clocks": CLOCKS} for n in range(3)],
+    "devices": [{"device": gpu(n), "outcome": outcome(trained()), "clocks": dict(CLOCKS)} for n in range(3)],
     "together": {"count": 3, "outcomes": [outcome(dict(RANK)) for _rank in range(3)], "skipped": None},
 }
 
@@ -150,7 +150,7 @@ def changed(structure, *changes):
         place = new
         for step in path[:-1]:
             place = place[step]
-        place[path[-1]] = value
+        place[path[-1]] = copy.deepcopy(value)
     return new
 
 

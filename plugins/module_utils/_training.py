@@ -8,6 +8,7 @@ The program measures, _training_judge judges; here both are put together.
 """
 
 import json
+import math
 import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -105,7 +106,16 @@ def check(
         fact["reason"] = " ".join("{}: {}".format(name, fact[name]["reason"]) for name in names if fact[name]["reason"])
     fact["findings"] = findings
     fact["seconds"] = round(clock() - begin, 3)
-    return fact
+    return finite(fact)
+
+
+def finite(value: Any) -> Any:
+    """Return a structure with null for each number that JSON has no way to write; the findings have named it."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def empty() -> Dict[str, Any]:

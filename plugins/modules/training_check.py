@@ -305,7 +305,11 @@ ansible_facts:
                   description: The textbook loop. Null if it did not end.
                   type: dict
                   contains:
-                    loss_per_epoch: {description: Mean loss., type: list, elements: float, sample: [2.19, 1.02, 0.47]}
+                    loss_per_epoch:
+                      description: Mean loss. Null in it for what is no finite number.
+                      type: list
+                      elements: float
+                      sample: [2.19, 1.02, 0.47]
                     accuracy: {description: Share of the test images classified right., type: float, sample: 0.975}
                     seconds: {description: Seconds of training., type: float, sample: 7.4}
                     images_per_second: {description: Images per second., type: float, sample: 1952.4}

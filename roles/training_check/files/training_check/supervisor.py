@@ -260,7 +260,7 @@ def normal_address(address):
 
 def probe(options, folder):
     """Return what the environment is, and the devices."""
-    limit = min(options.time_limit, max(LEAST_SECONDS, options.time_limit / 2))
+    limit = max(options.time_limit / 2, options.time_limit - 2 * SMI_SECONDS)
     outcome = run_worker(folder, {"name": "probe", "work": "probe", "framework": options.framework}, limit)
     if options.device == "cpu":
         return {"environment": outcome, "devices": [], "smi_error": None}

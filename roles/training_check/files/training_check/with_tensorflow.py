@@ -12,6 +12,9 @@ import time
 
 from training_check.common import CLASSES, FAST, best_rate, finish, matrix_size
 
+# Deterministic kernels cannot be given up again, so the loop that wants them is the last.
+ORDER = ("fast", "benchmark", "plain")
+
 
 def versions():
     """Return the versions of TensorFlow and of what it was built with."""
@@ -75,7 +78,6 @@ def prepare(spec):
         tf.config.threading.set_inter_op_parallelism_threads(spec["threads"])
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
-    exact(True)
     if spec["kind"] == "cpu":
         return "/CPU:0"
     if not tf.config.list_physical_devices("GPU"):
@@ -83,17 +85,23 @@ def prepare(spec):
     return "/GPU:{}".format(spec.get("index", 0))
 
 
-def exact(wanted):
-    """Choose arithmetic that gives every twin the same curve, or the fast one."""
+def exact():
+    """Choose arithmetic that gives every twin the same curve, for the rest of the process."""
     import tensorflow as tf
 
-    if wanted:
-        try:
-            tf.config.experimental.enable_op_determinism()
-        except AttributeError:
-            pass  # before 2.8
+    tensor_float(False)
     try:
-        tf.config.experimental.enable_tensor_float_32_execution(not wanted)
+        tf.config.experimental.enable_op_determinism()
+    except AttributeError:
+        pass  # before 2.8
+
+
+def tensor_float(wanted):
+    """Allow TF32 or not; older releases have no such choice."""
+    import tensorflow as tf
+
+    try:
+        tf.config.experimental.enable_tensor_float_32_execution(wanted)
     except AttributeError:
         pass
 
@@ -170,6 +178,7 @@ def plain(spec, data, device, note):
     """Train as the textbook does: batches from tf.data, one compiled step at a time."""
     import tensorflow as tf
 
+    exact()
     seeded(spec["seed"])
     train, train_labels, test, test_labels = arrays(data)
     with tf.device("/CPU:0"):
@@ -218,9 +227,7 @@ def fast(spec, data, device, note):
     capability = (where(device)["capability"] or "0.0").split(".")
     capability = (int(capability[0]), int(capability[1]))
     precision = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
-    exact_again = device.startswith("/GPU")
-    if exact_again:
-        exact(False)
+    tensor_float(True)
     policy = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}.get(precision, "float32")
     tf.keras.mixed_precision.set_global_policy(policy)
     scale = 128.0 if precision == "fp16" else 1.0
@@ -270,8 +277,6 @@ def fast(spec, data, device, note):
             accuracy = accuracy_of(network, test, test_labels)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-        if exact_again:
-            exact(True)
     result = finish(steps * batch, losses, accuracy, seconds)
     result.update(batch_size=batch, precision=precision, graph=True)
     return result
@@ -281,7 +286,7 @@ def matmul(device, precision, seconds):
     """Return TFLOP/s of multiplying square matrices."""
     import tensorflow as tf
 
-    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+    tensor_float(precision == "tf32")
     size = matrix_size("cpu" if device.startswith("/CPU") else "gpu")
     kind = tf.float16 if precision == "fp16" else tf.float32
     with tf.device(device):

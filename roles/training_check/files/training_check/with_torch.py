@@ -10,6 +10,7 @@ import time
 from training_check.common import CLASSES, FAST, best_rate, finish, matrix_size
 
 GPU = "cuda"
+ORDER = ("plain", "fast", "benchmark")
 
 
 def versions():

@@ -88,21 +88,23 @@ def prepare_data(spec, notes):
 
 
 def train(spec, notes):
-    """Train on one device: the plain loop, the fast loop, then the rates of the device by themselves."""
+    """Train on one device in the plain and in the fast loop, and measure the rates of the device by themselves."""
     side = load_framework(spec["framework"])
     told = notes.told["result"]
     notes("preparing the device")
     device = side.prepare(spec)
     told.update(side.where(device), plain=None, fast=None, fast_error=None, rates=None)
     arrays = data.read(spec["arrays"])
-    told["plain"] = side.plain(spec, arrays, device, notes)
-    if spec["fast"]:
-        try:
-            told["fast"] = side.fast(spec, arrays, device, notes)
-        except (RuntimeError, ValueError, AttributeError, NotImplementedError) as error:
-            told["fast_error"] = explain(error)
-    if spec["benchmark"]:
-        told["rates"] = side.benchmark(spec, device, notes)
+    for step in side.ORDER:
+        if step == "plain":
+            told["plain"] = side.plain(spec, arrays, device, notes)
+        elif step == "fast" and spec["fast"]:
+            try:
+                told["fast"] = side.fast(spec, arrays, device, notes)
+            except (RuntimeError, ValueError, AttributeError, NotImplementedError) as error:
+                told["fast_error"] = explain(error)
+        elif step == "benchmark" and spec["benchmark"]:
+            told["rates"] = side.benchmark(spec, device, notes)
 
 
 def together(spec, notes):

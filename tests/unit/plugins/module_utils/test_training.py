@@ -2,6 +2,8 @@
 """What the module training_check makes of the program's answers, for one framework and for both."""
 
 import copy
+import json
+import math
 import os
 import sys
 
@@ -102,6 +104,14 @@ def test_only_the_device_that_is_bad_is_called_failed():
     fact = Program({"probe": PROBE}, bad).check()
     assert [device["result"] for device in fact["pytorch"]["devices"]] == ["passed", "failed", "passed"]
     assert "GPU 1 reached an accuracy of 0.300" in fact["pytorch"]["devices"][1]["reason"]
+
+
+def test_a_loss_that_is_no_number_is_null_in_the_fact_and_named_in_the_reason():
+    bad = changed(WHOLE, (("devices", 1, "outcome", "result", "plain", "loss_per_epoch"), [1.5, math.nan]))
+    fact = Program({"probe": PROBE}, bad).check()
+    assert fact["pytorch"]["devices"][1]["plain"]["loss_per_epoch"] == [1.5, None]
+    assert "the loss of epoch 2 on GPU 1 is nan" in fact["reason"]
+    assert "NaN" not in json.dumps(fact)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A set of folders and configuration files, compared and written as one. Private to the collection."""
 
+import base64
+import binascii
 import grp
 import os
 import pwd
@@ -78,8 +80,18 @@ def wish(asked: Dict[str, Any], kind: str, check_mode: bool) -> State:
         if not check_mode:
             raise
         uid = gid = None
-    content = asked["content"].encode("utf-8") if kind == "file" else None
+    content = content_of(asked) if kind == "file" else None
     return State(kind, content, parse_mode(asked["mode"]), uid, gid)
+
+
+def content_of(asked: Dict[str, Any]) -> bytes:
+    """Return what a file is to hold; refuse what says that it is Base64 and is not."""
+    if not asked.get("base64"):
+        return asked["content"].encode("utf-8")
+    try:
+        return base64.b64decode("".join(asked["content"].split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused(f"the content of {asked['path']} is not Base64; encode the file with base64 -w0") from None
 
 
 def differs(there: State, wanted: State) -> bool:

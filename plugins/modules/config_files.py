@@ -53,6 +53,10 @@ options:
         description: The whole content.
         type: str
         required: true
+      base64:
+        description: Whether the content stands here in Base64, as a keytab does.
+        type: bool
+        default: false
       mode:
         description: Mode in octal digits.
         type: str
@@ -145,6 +149,7 @@ def main() -> None:
                     "content": {"type": "str", "required": True, "no_log": True},
                     "mode": {"type": "str", "default": "0644"},
                     "secret": {"type": "bool", "default": False},
+                    "base64": {"type": "bool", "default": False},
                     **OWNER,
                 },
             },

@@ -113,3 +113,10 @@ def test_a_diff_shows_content_and_mode_but_no_secret(tmp_path):
 def test_in_check_mode_a_user_who_is_still_to_come_is_no_error(tmp_path):
     listed = [a_file(tmp_path / "a", "a", owner="still-to-come")]
     assert len(files.plan([], listed, [], True)) == 1
+
+
+def test_bytes_come_in_base64(tmp_path):
+    assert len(apply(listed=[a_file(tmp_path / "keytab", "BQIA\n/w==", base64=True, mode="0400", secret=True)])) == 1
+    assert (tmp_path / "keytab").read_bytes() == b"\x05\x02\x00\xff" and mode(tmp_path / "keytab") == 0o400
+    with pytest.raises(files.Refused, match="keytab is not Base64"):
+        apply(listed=[a_file(tmp_path / "keytab", "BQIA/w=", base64=True)])

@@ -1,0 +1,153 @@
+"""The configuration of a Hadoop client: what an inventory says becomes files, and what cannot be is refused by name."""
+
+from xml.etree import ElementTree
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.gpufleet.workstation.plugins.filter.hadoop_files import hadoop_files
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils import _hadoop
+
+PLAIN = {
+    "home": "/opt/gpufleet/hadoop/current",
+    "java_home": "/usr/lib/jvm/java-17-openjdk-amd64",
+    "addresses": ["gpu01", "10.0.0.7"],
+    "config_dir": "/etc/gpufleet/hadoop",
+    "bin_dir": "/usr/local/bin",
+    "nameservices": {},
+    "core_site": {"fs.defaultFS": "hdfs://nn:8020"},
+    "hdfs_site": {},
+    "yarn_site": {},
+    "mapred_site": {},
+    "ssl_client": {},
+    "ssl_client_group": "root",
+    "env": {},
+    "proxy_users": {},
+    "rack": "",
+    "libhdfs_dir": "",
+    "realm": "",
+    "kdcs": [],
+    "admin_server": "",
+    "domains": [],
+    "krb5_conf": "/etc/krb5.conf",
+    "namenode_principal": "",
+    "principal": "",
+    "keytab": "",
+    "keytab_path": "/etc/security/keytabs/hadoop_client.keytab",
+    "keytab_owner": "root",
+}
+
+
+def made(**changes):
+    """Return the files by path."""
+    return {file["path"]: file for file in hadoop_files({**PLAIN, **changes})}
+
+
+def properties(file):
+    root = ElementTree.fromstring(file["content"])  # noqa: S314 (our own text)
+    return {entry.find("name").text: entry.find("value").text for entry in root}
+
+
+def core(**changes):
+    return properties(made(**changes)["/etc/gpufleet/hadoop/core-site.xml"])
+
+
+def hdfs(**changes):
+    return properties(made(**changes)["/etc/gpufleet/hadoop/hdfs-site.xml"])
+
+
+def test_a_plain_client_has_its_files_and_no_more():
+    assert sorted(made()) == [
+        "/etc/gpufleet/hadoop/core-site.xml",
+        "/etc/gpufleet/hadoop/hadoop-env.sh",
+        "/etc/gpufleet/hadoop/hdfs-site.xml",
+        "/etc/gpufleet/hadoop/mapred-site.xml",
+        "/etc/gpufleet/hadoop/python-env.sh",
+        "/etc/gpufleet/hadoop/yarn-site.xml",
+        "/usr/local/bin/hadoop",
+        "/usr/local/bin/hdfs",
+        "/usr/local/bin/mapred",
+        "/usr/local/bin/yarn",
+    ]
+    assert core() == {"fs.defaultFS": "hdfs://nn:8020"}
+
+
+def test_values_are_written_as_hadoop_reads_them():
+    site = {"a": True, "b": False, "c": ["x", "y"], "d": 3, "e": None, "f": "<&>'\"é"}
+    assert hdfs(hdfs_site=site) == {"a": "true", "b": "false", "c": "x,y", "d": "3", "f": "<&>'\"é"}
+
+
+def test_a_highly_available_pair_and_a_second_nameservice():
+    services = {"lab": {"nn1": "a:8020", "nn2": "b:8020"}, "cold": {"nn1": "c:8020"}}
+    assert core(nameservices=services, core_site={}) == {"fs.defaultFS": "hdfs://lab"}
+    assert hdfs(nameservices=services) == {
+        "dfs.nameservices": "lab,cold",
+        "dfs.ha.namenodes.lab": "nn1,nn2",
+        "dfs.namenode.rpc-address.lab.nn1": "a:8020",
+        "dfs.namenode.rpc-address.lab.nn2": "b:8020",
+        "dfs.client.failover.proxy.provider.lab": _hadoop.FAILOVER,
+        "dfs.namenode.rpc-address.cold": "c:8020",
+    }
+
+
+def test_the_inventorys_own_property_wins():
+    services = {"lab": {"nn1": "a:8020"}}
+    assert core(nameservices=services, core_site={"fs.defaultFS": "hdfs://other"})["fs.defaultFS"] == "hdfs://other"
+
+
+def test_a_client_of_a_cluster_with_kerberos():
+    given = {"realm": "LAB.TEST", "kdcs": ["kdc1", "kdc2:88"], "domains": ["lab.test"], "admin_server": "kdc1"}
+    assert core(**given)["hadoop.security.authentication"] == "kerberos"
+    assert hdfs(**given)["dfs.namenode.kerberos.principal"] == "nn/_HOST@LAB.TEST"
+    text = made(**given)["/etc/krb5.conf"]["content"]
+    for line in ("default_realm = LAB.TEST", "kdc = kdc2:88", ".lab.test = LAB.TEST", "dns_lookup_kdc = false"):
+        assert line in text
+    assert "dns_lookup_kdc = true" in made(realm="LAB.TEST")["/etc/krb5.conf"]["content"]
+
+
+def test_a_krb5_conf_of_the_sites_own_is_left_alone_or_pointed_to():
+    assert "/etc/krb5.conf" not in made(realm="LAB.TEST", krb5_conf="")
+    env = made(realm="LAB.TEST", krb5_conf="/etc/hadoop-krb5.conf")["/etc/gpufleet/hadoop/hadoop-env.sh"]["content"]
+    assert "-Djava.security.krb5.conf=/etc/hadoop-krb5.conf" in env
+
+
+def test_secrets_are_marked_as_such():
+    files = made(keytab="Y2FuYXJ5", principal="lab@LAB.TEST", ssl_client={"ssl.client.truststore.password": "canary"})
+    keytab = files["/etc/security/keytabs/hadoop_client.keytab"]
+    assert (keytab["mode"], keytab["content"], keytab["secret"], keytab["base64"]) == ("0400", "Y2FuYXJ5", True, True)
+    ssl_client = files["/etc/gpufleet/hadoop/ssl-client.xml"]
+    assert (ssl_client["mode"], ssl_client["secret"]) == ("0640", True)
+    assert "canary" not in "".join(file["content"] for file in files.values() if not file.get("secret"))
+
+
+def test_proxy_users_and_the_rack():
+    found = core(proxy_users={"spark": {"hosts": ["gpu01"], "groups": "*"}, "none": None}, rack="/row1/rack3")
+    assert found["hadoop.proxyuser.spark.hosts"] == "gpu01" and found["hadoop.proxyuser.spark.groups"] == "*"
+    table = made(rack="/row1/rack3")[found["net.topology.table.file.name"]]["content"]
+    assert table == "gpu01\t/row1/rack3\n10.0.0.7\t/row1/rack3\n"
+
+
+def test_the_environment_is_quoted():
+    text = made(env={"HADOOP_OPTS": "-Da='b c' $(reboot)"})["/etc/gpufleet/hadoop/hadoop-env.sh"]["content"]
+    assert "export HADOOP_OPTS='-Da='\\''b c'\\'' $(reboot)'\n" in text
+    assert "export JAVA_HOME='/usr/lib/jvm/java-17-openjdk-amd64'\n" in text
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"core_site": {}}, "nothing says which cluster is meant"),
+        ({"nameservices": {"lab": {}}}, "lab has no NameNodes"),
+        ({"nameservices": {"lab": "nn:8020"}}, "lab has no NameNodes"),
+        ({"nameservices": {"lab": {"nn1": "host"}}}, "nn1: host of lab is no NameNode"),
+        ({"nameservices": {"la b": {"nn1": "host:1"}}}, "cannot name a nameservice"),
+        ({"hdfs_site": {"a": {"b": 1}}}, "hadoop_client_hdfs_site: a has a dictionary"),
+        ({"hdfs_site": {"a": "\x00"}}, "control character"),
+        ({"rack": "rack3"}, "'rack3' is no rack"),
+        ({"proxy_users": {"spark": {"host": "*"}}}, "spark has host; there are hosts, groups and users"),
+        ({"env": {"A-B": 1}}, "'A-B' cannot name an environment variable"),
+        ({"keytab": "x"}, "hadoop_client_principal: there is a keytab"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_by_name(changes, sentence):
+    with pytest.raises(AnsibleFilterError, match=sentence):
+        made(**changes)

@@ -26,7 +26,7 @@ IMPATIENT = (
 # The first that is found in what Hadoop or Kerberos said names the cause.
 CAUSES = (
     (
-        r"Clock skew too great|\(37\)",
+        r"Clock skew too great|\(37\)|Ticket not yet valid",
         "the clocks of this host and of the KDC differ by more than Kerberos allows (5 minutes); set the clock, by NTP"
         " on both",
     ),
@@ -57,6 +57,7 @@ CAUSES = (
         "the cluster wants Kerberos and this client is configured without it; set hadoop_client_kerberos_realm and the"
         " variables beside it",
     ),
+    (r"Ticket expired|TKT_EXPIRED", "the Kerberos ticket has expired; run kinit again"),
     (
         r"Client cannot authenticate via|Failed to find any Kerberos tgt|GSS initiate failed|No valid credentials"
         r"|Unable to obtain password from user|No Kerberos credentials available",

@@ -124,6 +124,7 @@ def krb5_conf(settings: Mapping[str, Any]) -> str:
         "  renew_lifetime = 7d",
         "  forwardable = true",
         "  udp_preference_limit = 1",
+        "  kdc_timesync = 0",  # Java does not make up for a wrong clock as kinit would; so kinit is to say it
         "",
         "[realms]",
         f"  {realm} = {{",

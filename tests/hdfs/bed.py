@@ -163,6 +163,7 @@ def start_server(name):
     core, hdfs, main, port = SERVERS[name]
     conf = STATE / name
     conf.mkdir(parents=True, exist_ok=True)
+    (STATE / str(port) / "shared").mkdir(parents=True, exist_ok=True)
     site(conf / "core-site.xml", {**CORE, **core})
     site(conf / "hdfs-site.xml", hdfs)
     java = [*JAVA, "-cp", f"{conf}:{JARS}/*", main]

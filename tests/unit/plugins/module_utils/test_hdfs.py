@@ -15,15 +15,24 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), *[os.pardir] * 2, "fixtures", "hdfs")
 REASONS = {
     "client-1.2.1": "client and cluster are of different generations",
+    "client-without-kerberos": "the cluster wants Kerberos and this client is configured without it",
+    "clock-ahead": "the clocks of this host and of the KDC differ",
+    "clock-ahead-kinit": "the clocks of this host and of the KDC differ",
     "datanode-port": "something else than a NameNode's RPC server",
     "datanode-stopped-read": "the DataNodes that hold the data do not answer",
     "datanode-stopped-write": "no DataNode takes the data",
     "http-port": "something else than a NameNode's RPC server",
+    "no-kdc": "no KDC of the realm answers",
     "no-such-path": "the path does not exist",
+    "no-ticket": "there is no Kerberos ticket",
+    "other-namenode-principal": "the NameNode's principal is another one",
     "permission": "the user may not do this there",
     "refused": "nothing listens on the NameNode's port",
     "safe-mode": "the NameNode is in safe mode",
+    "standby": "every NameNode that was asked is standby",
     "unknown-host": "the NameNode's host name cannot be resolved",
+    "unknown-principal": "the keytab has no valid key",
+    "wrong-keytab": "the keytab has no valid key",
 }
 
 

@@ -7,8 +7,11 @@
 Pure: text and data in, data out. What touches the host stands in _driver_run.py, _apt.py and _dnf.py.
 """
 
+import base64
+import hashlib
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+import struct
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed, Package, upstream
 
@@ -21,7 +24,6 @@ UNATTENDED = "/etc/apt/apt.conf.d/52gpufleet-nvidia"
 SOURCES = "/etc/apt/sources.list.d/gpufleet-nvidia-driver.sources"
 PREFERENCES = "/etc/apt/preferences.d/gpufleet-nvidia-driver"
 KEYRING = "/usr/share/keyrings/gpufleet-nvidia-driver.asc"
-YUM_REPO = "/etc/yum.repos.d/gpufleet-nvidia-driver.repo"
 PERSISTENCE_UNIT = "nvidia-persistenced.service"
 PERSISTENCE = f"/etc/systemd/system/{PERSISTENCE_UNIT}.d/gpufleet.conf"
 HEADER = "Written by gpufleet.workstation.nvidia_driver; changes are lost at its next run."
@@ -146,21 +148,12 @@ def ubuntu_packages(branch: str, flavor: str, headless: bool, kernels: Sequence[
     return Choice(kernel, user)
 
 
-def nvidia_packages(system: System, branch: str, version: str, flavor: str) -> Choice:
+def nvidia_packages(branch: str, version: str, flavor: str) -> Choice:
     """Return the packages of NVIDIA's network repository, whose names lost the branch after 580."""
-    if system.name == "el":
-        return Choice([], ["cuda-drivers" if flavor == "proprietary" else "nvidia-open"])
     if int(branch) <= SUFFIXED_UNTIL:
         return Choice([], [f"cuda-drivers-{branch}" if flavor == "proprietary" else f"nvidia-open-{branch}"])
     pinning = f"nvidia-driver-pinning-{version or branch}"
     return Choice([], [pinning, "cuda-drivers" if flavor == "proprietary" else "nvidia-open"])
-
-
-def el_stream(system: System, branch: str, flavor: str) -> Optional[str]:
-    """Return the module stream of Enterprise Linux 8 and 9; later releases have none."""
-    if system.version not in ("8", "9"):
-        return None
-    return "nvidia-driver:" + branch + ("-open" if flavor == "open" else "-dkms")
 
 
 def prebuilt_names(branch: str, flavor: str, kernels: Sequence[str]) -> List[str]:
@@ -216,6 +209,8 @@ def leftovers(packages: Dict[str, Package], coming: Iterable[str], branch: str, 
     coming = set(coming)
     carriers = [name for name in packages if flavor_of(name) and name not in coming]
     gone = {name for name in carriers if flavor_of(name) != flavor or branch_of(name, packages[name]) != branch}
+    built = {bool(PREBUILT.match(name)) for name in coming if flavor_of(name)}
+    gone |= {name for name in carriers if built and bool(PREBUILT.match(name)) not in built}  # DKMS beside these
     foreign = {packages[name].version for name in gone if branch_of(name, packages[name]) != branch}
     for name, package in packages.items():
         if FAMILY.match(name) and name not in coming and package.version in foreign:
@@ -227,8 +222,6 @@ def headers(
     system: System, packages: Iterable[str], kernels: Sequence[str], machine: str
 ) -> Tuple[List[str], List[str]]:
     """Return the header packages of each kernel, and those that bring the headers of the kernels to come."""
-    if system.name == "el":
-        return [f"kernel-devel-{release}" for release in kernels], ["kernel-devel", "kernel-headers"]
     meta = sorted(
         name.replace("linux-image-", "linux-headers-", 1)
         for name in packages
@@ -302,6 +295,69 @@ def pin(url: str, branch: str, version: str) -> str:
     if url or version:
         parts.append(f"Package: {names}\nPin: version {version or branch + '.'}*\nPin-Priority: 1001\n")
     return f"Explanation: {HEADER}\n" + "\n".join(parts) if parts else ""
+
+
+def fingerprints(armored: str) -> List[str]:
+    """Return the full fingerprints of the primary keys in an armored text; none where it is no key."""
+    found = []
+    for block in re.findall(r"-----BEGIN PGP PUBLIC KEY BLOCK-----(.*?)-----END PGP", armored, re.DOTALL):
+        body = re.split(r"\r?\n[ \t]*\r?\n", block, maxsplit=1)[-1]
+        lines = [line.strip() for line in body.splitlines() if line.strip() and not line.strip().startswith("=")]
+        try:
+            data = base64.b64decode("".join(lines))
+        except ValueError:
+            continue
+        for tag, packet in _packets(data):
+            if tag == 6 and packet[:1] == b"\4":
+                head = b"\x99" + struct.pack(">H", len(packet))
+                found.append(hashlib.sha1(head + packet).hexdigest().upper())  # noqa: S324 (version 4 of the format)
+            elif tag == 6 and packet[:1] == b"\6":
+                head = b"\x9b" + struct.pack(">I", len(packet))
+                found.append(hashlib.sha256(head + packet).hexdigest().upper())
+    return found
+
+
+def _packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
+    """Yield tag and body of each OpenPGP packet; it ends where something is cut off or of a length that is not told."""
+    place = 0
+    while place + 2 <= len(data) and data[place] & 0x80:
+        head, first = data[place], data[place + 1]
+        if head & 0x40:
+            tag = head & 0x3F
+            if first < 192:
+                size, start = first, place + 2
+            elif first < 224 and place + 3 <= len(data):
+                size, start = ((first - 192) << 8) + data[place + 2] + 192, place + 3
+            elif first == 255 and place + 6 <= len(data):
+                size, start = struct.unpack(">I", data[place + 2 : place + 6])[0], place + 6
+            else:
+                return
+        else:
+            tag, width = (head >> 2) & 0xF, {0: 1, 1: 2, 2: 4}.get(head & 3, 0)
+            if not width or place + 1 + width > len(data):
+                return
+            size, start = int.from_bytes(data[place + 1 : place + 1 + width], "big"), place + 1 + width
+        if start + size > len(data):
+            return
+        yield tag, data[start : start + size]
+        place = start + size
+
+
+def trusted_key(armored: str, wanted: str) -> str:
+    """Return a key's text if it is the one that is trusted, and only that one; else Failed."""
+    there = fingerprints(armored)
+    wanted = re.sub(r"[^0-9A-Fa-f]", "", wanted).upper()
+    if len(wanted) not in (40, 64):
+        raise Failed(
+            "the key of the repository is not known by its full fingerprint; look it up in NVIDIA's documentation and "
+            "set nvidia_driver_repository_fingerprint (40 hexadecimal digits). Nothing was changed"
+        )
+    if there != [wanted]:
+        raise Failed(
+            f"the repository's key is {' and '.join(there) or 'no key'}, and {wanted} is trusted "
+            "(nvidia_driver_repository_fingerprint). Nothing was changed"
+        )
+    return armored.strip() + "\n"
 
 
 def owners(url: str, sources: Sequence[Dict[str, Any]]) -> List[str]:

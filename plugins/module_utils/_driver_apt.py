@@ -9,6 +9,7 @@ What can be refused is refused before the first change; whatever fails after it,
 
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from urllib.request import urlopen
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
@@ -22,6 +23,8 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import Choice, Driver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, write
 
+KEY_SECONDS = 30
+KEY_LIMIT = 1 << 20
 Policy = Dict[str, Tuple[Optional[str], List[str]]]
 
 
@@ -80,7 +83,7 @@ class AptDriver:
         if not branch:
             return None
         if wanted.source != "distribution":
-            return _driver.nvidia_packages(system, branch, wanted.version, wanted.flavor)
+            return _driver.nvidia_packages(branch, wanted.version, wanted.flavor)
         if system.name == "debian":
             candidates = self.apt.policy(_driver.debian_candidates(branch)) if ask else {}
             try:
@@ -134,8 +137,27 @@ class AptDriver:
             return files
         files[_driver.SOURCES] = _driver.repository_sources(wanted.repository_url, self.run.machine.arch)
         files[_driver.PREFERENCES] = _driver.pin(wanted.repository_url, self.branch(), wanted.version)
-        files[_driver.KEYRING] = wanted.repository_key.strip() + "\n"
+        files[_driver.KEYRING] = self._key()
         return files
+
+    def _key(self) -> str:
+        """Return the repository's key, fetched only where the host does not have it; its fingerprint is trusted."""
+        wanted = self.wanted
+        for text in (self.run.host.read_text(_driver.KEYRING, quiet=True), wanted.repository_key):
+            if _driver.fingerprints(text) and _driver.fingerprints(text) == [wanted.repository_fingerprint.upper()]:
+                return _driver.trusted_key(text, wanted.repository_fingerprint)
+        text = wanted.repository_key
+        if not text.lstrip().startswith("-"):
+            if self.run.check_mode:
+                return f"the key {wanted.repository_fingerprint}\n"
+            try:
+                with urlopen(text, timeout=KEY_SECONDS) as answer:  # noqa: S310 (what comes is verified)
+                    text = answer.read(KEY_LIMIT).decode("utf-8", "replace")
+            except (OSError, ValueError) as error:
+                raise Failed(
+                    f"the repository's key cannot be fetched from {text}: {error}. Nothing was changed"
+                ) from error
+        return _driver.trusted_key(text, wanted.repository_fingerprint)
 
     def duplicates(self) -> List[str]:
         """Return the other files that have the repository too; one owner, or apt refuses to work at all."""
@@ -207,7 +229,12 @@ class AptDriver:
             self._check_version(name, policy)
         names = [*drivers, *self.wanted.packages]
         names += self._headers(exact, meta, policy)
-        comes, _goes = self.apt.simulate(names)
+        try:
+            comes, _goes = self.apt.simulate(names)
+        except Failed:  # apt may want to keep what conflicts: the other driver, which is to go anyway
+            comes, _goes = self.apt.simulate(
+                names, _driver.leftovers(self.packages, drivers, branch, self.wanted.flavor)
+            )
         version = self._version(comes, choice, branch)
         for name in self.fabric_manager():
             exactly = [one for one in policy.get(name, (None, []))[1] if upstream(one) == version]

@@ -76,11 +76,13 @@ options:
     type: str
     default: ""
   repository_key:
-    description: Text of the key that the repository is signed with.
+    description: >-
+      The key that the repository is signed with, its text or an address from which it is fetched where the host does
+      not have it.
     type: str
     default: ""
   repository_fingerprint:
-    description: Full fingerprint of that key.
+    description: Full fingerprint of that key. It is what is trusted, wherever the key comes from.
     type: str
     default: ""
   duplicates:

@@ -202,6 +202,19 @@ def _nvidia_family(question: Question, branch: str) -> str:
     return "nvidia_el" if question.system in ("el8", "el9") else f"nvidia_{question.system}"
 
 
+def repository(question: Question) -> dict[str, Any]:
+    """Return NVIDIA's repository for the host: its address, where its key lies, and the key's fingerprint if known."""
+    cuda = question.data["cuda"]
+    system = cuda["systems"][question.system]
+    url = cuda["repository"].format(folder=system["folder"], machine=question.host["machine"])
+    key = cuda["keys"].get(system["key"] or "", {"id": None, "fingerprint": None})
+    return {
+        "url": url,
+        "key": f"{url}{key['id'].lower()}.pub" if key["id"] else None,
+        "fingerprint": key["fingerprint"],
+    }
+
+
 def fabric_manager(question: Question, driver: Option) -> dict[str, Any]:
     """Return whether the host needs the fabric manager, of exactly the driver's version, and its package's name."""
     always = [gpu["model"] for gpu in question.host["gpus"] if gpu.get("fabric_manager") == "always"]

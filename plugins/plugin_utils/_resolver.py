@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._options impo
     interpreters,
     library,
     pytorches,
+    repository,
     science,
     sm,
     sparks,
@@ -252,7 +253,7 @@ def _label(component: str, option: Option) -> str:
 def _driver(question: Question, driver: Option | None, others: list[Option]) -> dict[str, Any]:
     if not driver:
         nothing = {"wanted": False, "package": None, "reason": "no NVSwitch"}
-        keys = ("branch", "flavor", "version", "source", "end_of_life")
+        keys = ("branch", "flavor", "version", "source", "end_of_life", "repository")
         return {**dict.fromkeys(keys), "packages": [], "fabric_manager": nothing, "reason": "no NVIDIA GPU"}
     why = []
     for name, limit in question.limits().items():
@@ -276,6 +277,7 @@ def _driver(question: Question, driver: Option | None, others: list[Option]) -> 
         "source": driver.source,
         "end_of_life": driver.detail["end_of_life"],
         "packages": driver.detail["packages"],
+        "repository": repository(question) if driver.source == "nvidia" else None,
         "fabric_manager": fabric_manager(question, driver),
         "reason": "; ".join(why),
     }

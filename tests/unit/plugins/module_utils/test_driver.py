@@ -84,7 +84,7 @@ def test_ubuntus_prebuilt_modules_come_for_each_kernel_and_for_those_to_come():
     ],
 )
 def test_nvidias_names_carry_the_branch_until_580(branch, version, flavor, names):
-    assert driver.nvidia_packages(UBUNTU, branch, version, flavor).user == names
+    assert driver.nvidia_packages(branch, version, flavor).user == names
 
 
 @pytest.mark.parametrize(

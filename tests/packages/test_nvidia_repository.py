@@ -1,0 +1,153 @@
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver from NVIDIA's repository or a mirror of it: keys, pins, names before and after 590, one owner."""
+
+import subprocess
+import time
+
+import pytest
+from conftest import REPOSITORIES, Refused
+
+# A mirror whose first answers for the index do not fit its Release; then come the right ones.
+STALE = """
+import http.server
+class Handler(http.server.SimpleHTTPRequestHandler):
+    stale = {times}
+    def do_GET(self):
+        if 'Packages' in self.path and Handler.stale > 0:
+            Handler.stale -= 1
+            self.send_response(200); self.end_headers(); self.wfile.write(b'stale')
+        else:
+            super().do_GET()
+    def log_message(self, *words): pass
+http.server.ThreadingHTTPServer(('127.0.0.1', 8000), lambda *a: Handler(*a, directory='/srv/nvidia')).serve_forever()
+"""
+SOURCE = "/etc/apt/sources.list.d/gpufleet-nvidia-driver.sources"
+
+
+def key(name):
+    """Return the options for one of the two keys."""
+    return {
+        "repository_key": (REPOSITORIES / "keys" / f"{name}.asc").read_text(),
+        "repository_fingerprint": (REPOSITORIES / "keys" / f"{name}.fingerprint").read_text(),
+    }
+
+
+NVIDIA = {"source": "nvidia", "repository_url": "file:/srv/nvidia/debian12/x86_64"}
+
+
+@pytest.fixture
+def host(machine):
+    """Return a host that has a mirror of NVIDIA's repository in /srv/nvidia, signed with the first key."""
+    one = machine()
+    one.sh("ln -s /repositories/nvidia /srv/nvidia")
+    return one
+
+
+def test_the_driver_comes_from_nvidia_with_names_as_before_590_and_after(host):
+    wish = {**NVIDIA, **key("first")}
+    first = host.driver(branch="580", version="580.126.16", **wish)
+    assert (first["version"], host.modules()) == ("580.126.16", ["nvidia.ko"])
+    assert "cuda-drivers-580=580.126.16-1" in host.installed() and "nvidia-dkms-580" in host.held()
+    assert host.driver(branch="580", version="580.126.16", **wish)["changed"] is False
+    newer = host.driver(branch="580", version="580.178.04", **wish)
+    assert (newer["version"], newer["previous"]) == ("580.178.04", "580.126.16")
+    older = host.driver(branch="580", version="580.126.16", **wish)
+    assert older["version"] == "580.126.16"
+    later = host.driver(branch="595", version="595.91.07", flavor="open", **wish)
+    assert (later["version"], later["flavor"]) == ("595.91.07", "open")
+    assert {"nvidia-open=595.91.07-1", "nvidia-driver-pinning-595.91.07=595.91.07-1"} <= host.installed()
+    assert not any("580" in package for package in host.installed())
+    assert host.driver(branch="595", version="595.91.07", flavor="open", **wish)["changed"] is False
+    host.assert_healthy()
+
+
+def test_a_driver_of_the_distribution_gives_way_to_nvidias_and_comes_back(host):
+    host.driver(branch="535")
+    nvidia = host.driver(branch="580", **NVIDIA, **key("first"))
+    assert (nvidia["version"], nvidia["previous"]) == ("580.178.04", "535.247.01")
+    assert not any("535.247" in package for package in host.installed())
+    assert host.driver(branch="535")["version"] == "535.247.01"
+    assert "/srv/nvidia" not in host.sh("cat " + SOURCE)
+    assert host.sh("ls /etc/apt/preferences.d /usr/share/keyrings | grep gpufleet || true") == ""
+    assert host.driver(branch="535")["changed"] is False
+    host.assert_healthy()
+
+
+def test_a_pin_keeps_a_newer_branch_of_the_same_repository_away(host):
+    host.driver(branch="550", hold=False, **NVIDIA, **key("first"))
+    planned = host.sh("apt-get --simulate dist-upgrade; apt-get --simulate install nvidia-utils-550")
+    assert "580" not in planned and "595" not in planned
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"repository_fingerprint": "A" * 40}, "and A{40} is trusted"),
+        ({"repository_fingerprint": "3BF863CC"}, "not known by its full fingerprint"),
+        ({"repository_key": "-----BEGIN nonsense"}, "the repository's key is no key"),
+    ],
+)
+def test_only_the_key_with_the_full_fingerprint_is_trusted(host, change, words):
+    with pytest.raises(Refused, match=words):
+        host.driver(branch="580", **{**NVIDIA, **key("first"), **change})
+    assert host.sh("ls /etc/apt/sources.list.d") == "site.list"
+
+
+def test_a_rotated_key_takes_the_place_of_the_old_one(host):
+    host.driver(branch="580", **NVIDIA, **key("first"))
+    host.sh("rm /srv/nvidia; ln -s /repositories/rotated/nvidia /srv/nvidia")
+    with pytest.raises(Refused, match="cannot be refreshed"):
+        host.driver(branch="580", upgrade=True, **NVIDIA, **key("first"))
+    assert host.driver(branch="580", **NVIDIA, **key("second"))["changed"] is True
+    assert host.sh("apt-get update 2>&1 | grep -c '^[EW]' || true") == "0"
+    assert host.sh("ls /usr/share/keyrings | grep gpufleet") == "gpufleet-nvidia-driver.asc"
+    assert host.driver(branch="580", **NVIDIA, **key("second"))["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("cuda.list", "deb [signed-by=/root/other.gpg] file:/srv/nvidia/debian12/x86_64/ /\n"),
+        ("cuda.sources", "Types: deb\nURIs: file:/srv/nvidia/debian12/x86_64\nSuites: /\nSigned-By: /root/other.gpg\n"),
+    ],
+)
+def test_a_repository_has_one_owner(host, file, text):
+    path = f"/etc/apt/sources.list.d/{file}"
+    host.write(path, text)
+    with pytest.raises(Refused, match=f"{path} has file:/srv/nvidia/debian12/x86_64 already"):
+        host.driver(branch="580", **NVIDIA, **key("first"))
+    assert host.installed() == set()
+    assert host.driver(branch="580", duplicates="remove", **NVIDIA, **key("first"))["version"] == "580.178.04"
+    assert host.sh(f"cat {path}.gpufleet-backup; ls {path} 2>/dev/null || true") == text.strip()
+
+
+@pytest.mark.parametrize(("times", "works"), [(1, True), (99, False)], ids=["once", "for ever"])
+def test_a_mirror_in_the_middle_of_its_sync_is_asked_again_and_named_at_last(host, times, works):
+    host.write("/root/mirror.py", STALE.replace("{times}", str(times)))
+    subprocess.run(["docker", "exec", "--detach", host.name, "python3", "/root/mirror.py"], check=True)
+    time.sleep(2)
+    wish = {**NVIDIA, **key("first"), "repository_url": "http://127.0.0.1:8000/debian12/x86_64"}
+    if works:
+        assert host.driver(branch="580", **wish)["version"] == "580.178.04"
+    else:
+        with pytest.raises(Refused, match=r"cannot be refreshed, tried 3 times: .*127\.0\.0\.1:8000"):
+            host.driver(branch="580", **wish)
+        assert host.installed() == set()
+    host.assert_healthy()
+
+
+def test_the_key_is_fetched_once_and_verified(host):
+    host.write("/root/mirror.py", STALE.replace("{times}", "0").replace("/srv/nvidia", "/repositories"))
+    subprocess.run(["docker", "exec", "--detach", host.name, "python3", "/root/mirror.py"], check=True)
+    time.sleep(2)
+    wish = {**NVIDIA, **key("first"), "repository_key": "http://127.0.0.1:8000/keys/first.asc"}
+    assert host.driver(branch="580", **wish)["version"] == "580.178.04"
+    host.sh("pkill -f '[m]irror.py'")
+    assert host.driver(branch="580", **wish)["changed"] is False
+
+
+def test_the_fabric_manager_is_left_out_where_no_nvswitch_is(host):
+    host.driver(branch="580", fabric_manager="nvidia-fabricmanager", **NVIDIA, **key("first"))
+    assert not any("fabricmanager" in package for package in host.installed())

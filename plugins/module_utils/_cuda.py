@@ -17,6 +17,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
+from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import Repository, bring
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_proof import prove
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
     Refused,
@@ -74,6 +75,7 @@ class Wanted(NamedTuple):
     architectures: Sequence[str]
     run: bool
     wheels: env.Wanted  # how wheels are fetched, the same for every toolkit
+    repository: Repository = Repository()
     state: str = "present"
 
 
@@ -397,12 +399,16 @@ def decide(host, wanted: Wanted, lock: Optional[int]) -> Dict[str, Any]:
     packages = list(dict.fromkeys(package for toolkit in wanted.toolkits for package in toolkit.packages))
     versions = installed_packages(host, [package.partition("=")[0] for package in packages])
     missing = [package for package in packages if not satisfied(package, versions)]
+    lacking = [f"packages are missing: {', '.join(missing)}"] if missing else []
+    if missing and lock is not None and os.path.isdir(host.path("/etc/apt")):
+        bring(host, missing, wanted.repository, os.path.join(wanted.root, ".apt"))
+        versions = installed_packages(host, [package.partition("=")[0] for package in packages])
+        missing = [package for package in packages if not satisfied(package, versions)]
     if missing:
-        reason = f"packages are missing: {', '.join(missing)}"
         after = before + [f"package {name}" for name in missing]
-        return outcome(wanted, state["now"], [reason], [], missing, before, after)
+        return outcome(wanted, state["now"], lacking, [], missing, before, after)
     steps = [step_for(wanted, toolkit, versions, state) for toolkit in wanted.toolkits]
-    reasons = [step.reason for step in steps if step.reason]
+    reasons = lacking + [step.reason for step in steps if step.reason]
     chosen = {}  # type: Dict[str, str]
     for step in steps:
         name = step.name

@@ -18,7 +18,8 @@ description:
   - Then it makes one of them the default, by the system's alternatives, and names it in a profile for login shells. It
     never sets C(LD_LIBRARY_PATH).
   - The toolkits, builds and default that were in use before are kept, and O(state=previous) goes back to them.
-  - Packages are not installed by it. If some are missing it changes nothing and returns them in RV(missing).
+  - Packages are installed with apt. With another package manager, and in check mode, it changes nothing where some are
+    missing, and returns them in RV(missing).
   - A run that has nothing to do reads a few hundred names and, where packages are involved, asks dpkg or rpm once. It
     needs neither the network nor a compiler.
 attributes:
@@ -74,6 +75,28 @@ options:
       nvcc:
         description: Path of nvcc, where it is not C(bin/nvcc) in O(toolkits[].prefix).
         type: path
+  non_free:
+    description: Whether Debian's component C(non-free) is added to apt's sources if a package is missing.
+    type: bool
+    default: false
+  repository_url:
+    description: >-
+      NVIDIA's repository for the host's system, or a mirror of it, added to apt's sources if a package is missing.
+      Where another file names it already, that one is used. From there comes only what is asked for.
+    type: str
+    default: ""
+  repository_key:
+    description: Text of the key that the repository is signed with.
+    type: str
+    default: ""
+  repository_fingerprint:
+    description: Full fingerprint of that key.
+    type: str
+    default: ""
+  lock_timeout:
+    description: Seconds to wait for another program that holds apt's or dpkg's lock. It is never broken.
+    type: int
+    default: 600
   default:
     description: Version of the toolkit that is the default. Empty means the first.
     type: str
@@ -222,21 +245,26 @@ seconds:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda import Toolkit, Wanted, ensure
+from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import Repository
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted as Wheels
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
 
+REPOSITORY = {"non_free": "non_free", "url": "repository_url", "key": "repository_key"}
+REPOSITORY.update({"fingerprint": "repository_fingerprint", "lock_timeout": "lock_timeout"})
 OWN = ("toolkits", "default", "link", "profile", "architectures", "run", "state")
 
 
 def wanted_of(given) -> Wanted:
     """Return the options in the form that the logic takes."""
     own = {name: given[name] for name in OWN}
-    wheels = {name: value for name, value in given.items() if name not in OWN}
+    wheels = {name: value for name, value in given.items() if name not in (*OWN, *REPOSITORY.values())}
+    repository = Repository(**{name: given[option] for name, option in REPOSITORY.items()}, timeout=given["timeout"])
     own["toolkits"] = [Toolkit(**toolkit) for toolkit in given["toolkits"]]
     own["default"] = given["default"] or (own["toolkits"][0].version if own["toolkits"] else "")
-    return Wanted(root=given["root"], wheels=Wheels(name=".", packages=[], **wheels), **own)
+    return Wanted(root=given["root"], wheels=Wheels(name=".", packages=[], **wheels), repository=repository, **own)
 
 
 def main() -> None:
@@ -257,6 +285,11 @@ def main() -> None:
                     "nvcc": {"type": "path"},
                 },
             },
+            "non_free": {"type": "bool", "default": False},
+            "repository_url": {"type": "str", "default": "", "no_log": True},
+            "repository_key": {"type": "str", "default": "", "no_log": False},  # a public key
+            "repository_fingerprint": {"type": "str", "default": ""},
+            "lock_timeout": {"type": "int", "default": 600},
             "default": {"type": "str", "default": ""},
             "root": {"type": "path", "default": "/opt/gpufleet/cuda"},
             "link": {"type": "path"},
@@ -277,12 +310,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    urls = [module.params["index_url"], module.params["python_mirror"]]
+    urls = [module.params[name] for name in ("index_url", "python_mirror", "repository_url")]
     module.no_log_values.difference_update(urls)  # only the logins in them are secret
     module.no_log_values.update(secrets(urls))
     try:
         module.exit_json(**ensure(Host(), wanted_of(module.params), check_mode=module.check_mode))
-    except Refused as exc:
+    except (Refused, Failed) as exc:
         module.fail_json(msg=f"{os.uname().nodename}: {redact(str(exc))}.")
 
 

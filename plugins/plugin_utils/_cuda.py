@@ -51,12 +51,16 @@ def toolkits_for(
             made.append(_toolkit(wish, question, driver or question.host["driver_version"]))
         except Impossible as why:
             refused.append(f"CUDA {wish['version']} {why}")
+    there = data["cuda"]["systems"].get(question.system) or {}
+    key = data["cuda"]["keys"].get(there.get("key")) or {}
     capabilities = {gpu["compute_capability"] for gpu in question.host["gpus"] if gpu["compute_capability"]}
     return {
         "toolkits": made,
         "refused": refused,
         "architectures": sorted(capabilities, key=number),
         "runnable": bool(question.host["driver_version"]) and not question.host["emulated"] and bool(capabilities),
+        "repository": data["cuda"]["repository"].format(folder=there.get("folder"), machine=question.host["machine"]),
+        "fingerprint": key.get("fingerprint") or "",
         "nvidia": any(wish.get("source") == "nvidia" for wish in wishes),
         "distribution": any(wish.get("source") == "distribution" for wish in wishes),
     }

@@ -10,6 +10,7 @@ apt verifies their signatures, resolves and pins as it does with the real ones. 
 file of 500 bytes that modinfo can read. What a package does on demand, for tests of what goes wrong:
 
     /etc/gpufleet-fail-build     its text is a version whose build fails, with a log where DKMS leaves it
+    /etc/gpufleet-fail-cuda      CUDA toolkits fail in their postinst
     /etc/gpufleet-slow           its text is the number of seconds that each kernel package sleeps in its postinst
 
 FOLDER/debian     a Debian archive: dists bookworm (and bookworm-updates with newer drivers), bullseye, trixie
@@ -54,6 +55,21 @@ for build in /lib/modules/*/build; do
     cp /usr/src/{name}-{version}/nvidia.ko "/lib/modules/$kernel/updates/dkms/{file}.ko"
     ln -sfn "{version}/$kernel/x86_64" "/var/lib/dkms/{name}/kernel-$kernel-x86_64"
 done
+"""
+VOLTA = ("7.0", "7.5", "8.0")
+NVCC = """#!/usr/bin/python3
+import struct, sys
+if "--version" in sys.argv:
+    print("Cuda compilation tools, V{release}")
+    sys.exit()
+arch = [word[6:] for word in sys.argv if word.startswith("-arch=")][0]
+if arch not in {known}:
+    sys.exit("nvcc fatal   : Unsupported gpu architecture '%s'" % arch)
+header = bytearray(64)
+header[:4], header[8] = b"\\x7fELF", 8
+struct.pack_into("<H", header, 18, 190)
+struct.pack_into("<I", header, 48, int(arch[3:]) << 8)
+open(sys.argv[sys.argv.index("-o") + 1], "wb").write(header)
 """
 UNBUILD = """#!/bin/sh
 rm -rf /var/lib/dkms/{name} /lib/modules/*/updates/dkms/{file}.ko
@@ -333,6 +349,36 @@ def ubuntu_driver(version: str, branch: str, kernels: tuple[str, ...]) -> list[D
     return made
 
 
+def nvcc(release: str, capabilities: tuple[str, ...]) -> str:
+    """Return a compiler that makes the headers of kernels, for some compute capabilities."""
+    return NVCC.format(release=release, known=[f"sm_{name.replace('.', '')}" for name in capabilities])
+
+
+def cuda_toolkit(release: str, capabilities: tuple[str, ...]) -> list[Deb]:
+    """Return NVIDIA's packages of one toolkit, which tell the alternatives of it."""
+    short = release.rsplit(".", 1)[0]
+    end, prefix = short.replace(".", "-"), f"/usr/local/cuda-{short}"
+    script = "#!/bin/sh\n[ ! -e /etc/gpufleet-fail-cuda ] || exit 1\n"
+    script += f"update-alternatives --install /usr/local/cuda cuda {prefix} {short.replace('.', '')}\n"
+    return [
+        Deb(f"cuda-nvcc-{end}", f"{release}-1", files={f"{prefix}/bin/nvcc": nvcc(release, capabilities)}),
+        Deb(f"cuda-toolkit-{end}-config-common", f"{release}-1", arch="all", scripts={"postinst": script}),
+        Deb(f"cuda-toolkit-{end}", f"{release}-1", f"cuda-nvcc-{end}, cuda-toolkit-{end}-config-common"),
+    ]
+
+
+def cuda_libraries() -> list[Deb]:
+    """Return versions of cuDNN and NCCL that stand side by side in NVIDIA's repository."""
+    made = []
+    for version in ("9.10.2.21-1", "9.28.0.42-1"):
+        made.append(Deb("libcudnn9-cuda-12", version))
+        made.append(Deb("libcudnn9-dev-cuda-12", version, f"libcudnn9-cuda-12 (= {version})"))
+    for version in ("2.27.3-1+cuda12.9", "2.32.3-1+cuda12.9", "2.32.3-1+cuda13.0"):
+        made.append(Deb("libnccl2", version))
+        made.append(Deb("libnccl-dev", version, f"libnccl2 (= {version})"))
+    return made
+
+
 KERNEL = {"bullseye": "5.10.0-36-amd64", "bookworm": "6.1.0-50-amd64", "trixie": "6.12.57-amd64"}
 UBUNTU_KERNELS = ("5.15.0-118-generic", "5.15.0-119-generic")
 
@@ -347,10 +393,16 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
                 *debian_driver("470.256.02-2", opened=False),
                 *debian_driver("460.106.00-17~deb11u1", "-tesla-460"),
             ],
-            "bookworm/main": debian_base(KERNEL["bookworm"]),
+            "bookworm/main": [*debian_base(KERNEL["bookworm"]), Deb("g++", "4:12.2.0-3")],
             "bookworm/contrib": debian_side("535.171.04-1~deb12u1"),
             "bookworm/non-free": [
                 *debian_driver("535.247.01-1~deb12u1"),
+                Deb(
+                    "nvidia-cuda-toolkit",
+                    "11.8.89~11.8.0-5",
+                    "g++",
+                    {"/usr/bin/nvcc": nvcc("11.8.89", VOLTA), "/usr/lib/cuda/nvvm/libdevice": ""},
+                ),
                 *debian_driver("470.256.02-1~deb12u1", "-tesla-470"),
             ],
             "bookworm/non-free-firmware": [],
@@ -391,6 +443,10 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
                     *nvidia_driver("580.178.04-1", "580"),
                     *nvidia_driver("595.91.07-1", "595"),
                     Deb("datacenter-gpu-manager-4-cuda12", "1:4.4.1-1"),
+                    *cuda_toolkit("12.8.93", VOLTA),
+                    *cuda_toolkit("12.9.86", VOLTA),
+                    *cuda_toolkit("13.0.88", ("7.5", "8.0")),
+                    *cuda_libraries(),
                 ],
             }
             for system in ("debian12", "ubuntu2204")

@@ -114,11 +114,14 @@ def want(tmp_path, wheels):
 
 
 class PackagedHost(Host):
-    """A host whose dpkg and update-alternatives are played; everything else is real."""
+    """A host without apt whose dpkg and update-alternatives are played; everything else is real."""
 
     def __init__(self, tmp_path, installed=()):
         Host.__init__(self)
         self.installed, self.calls, self.link = dict(installed), [], tmp_path / "alternatives" / "cuda"
+
+    def path(self, path):
+        return path if not path.startswith("/etc/apt") else "/nonexistent"
 
     def run(self, argv, timeout, env=None, pass_fds=()):
         if argv[0] in ("dpkg-query", "rpm"):

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles" / "training_check" / "files"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins" / "module_utils"))
+from test_training import WHOLE
+from test_training_judge import CLOCKS, PROBE, gpu
 from training_check import common, supervisor, worker
 
 PROGRAM = Path(common.__file__).parent
@@ -285,6 +288,27 @@ def test_all_train_together_where_each_trained_alone(invented):
     assert [name for name, _limit in invented["asked"]] == ["data", "train-0", "train-1", "together-0", "together-1"]
     assert measured["together"]["skipped"] is None
     assert measured["training"]["batch_size"] == 4
+
+
+def test_what_is_measured_has_the_form_that_is_judged(invented, tmp_path):
+    """What the tests of the verdict invent is what the program writes."""
+    measured = supervisor.run(options(), str(tmp_path), gpus(2))
+    assert set(measured) | {"framework"} == set(WHOLE)
+    assert set(measured["devices"][0]) == set(WHOLE["devices"][0])
+    assert set(measured["together"]) == set(WHOLE["together"])
+    assert set(measured["training"]) == set(WHOLE["training"])
+    assert set(supervisor.CPU) == set(gpu(0)) == set(supervisor.parse_list(LISTED)[0]) | {"pci_address", "mig_mode"}
+    assert set(supervisor.summarise([], None)) == set(CLOCKS)
+    assert set(common.finish(1, [1.0], 1.0, 1.0)) < set(WHOLE["devices"][0]["outcome"]["result"]["plain"])
+
+
+def test_a_probe_has_the_form_that_is_judged(tmp_path):
+    program = str(tmp_path / "no-smi")
+    told = supervisor.probe(options("--framework", "tensorflow", "--nvidia-smi", program), str(tmp_path))
+    assert set(told) == set(PROBE)
+    assert set(told["environment"]) == set(PROBE["environment"])
+    assert set(told["environment"]["result"]) == set(PROBE["environment"]["result"])
+    assert told["smi_error"] == f"there is no {program}"
 
 
 def test_a_rate_is_the_best_of_several_stretches(monkeypatch):

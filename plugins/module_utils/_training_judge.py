@@ -416,7 +416,7 @@ def figures_of(device: Dict[str, Any], told: Dict[str, Any], wanted: Dict[str, A
     key = None
     for gpu in wanted["gpus"]:
         if device.get("pci_address") and gpu.get("address") == device["pci_address"]:
-            key = gpu.get("key")
+            key = gpu.get("model_key")
     for row in wanted["figures"]:
         if row["key"] == key or (key is None and name in row["names"]):
             return row

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.gpufleet.workstation.plugins.module_utils._training import empty
-from ansible_collections.gpufleet.workstation.plugins.modules import training_check
+from ansible_collections.gpufleet.workstation.plugins.modules import gpu_facts, training_check
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins" / "module_utils"))
 from returns import mismatches
 from test_returns import malformed
 from test_training import PROBE, WHOLE, Program, healthy
-from test_training_judge import changed
+from test_training_judge import WANTED, changed
 
 DOCUMENTED = yaml.safe_load(training_check.RETURN)["ansible_facts"]["contains"]["training"]
 # Keyed by what happened, so without fixed contents.
@@ -49,6 +49,11 @@ def test_a_host_that_fails_has_the_fields_of_one_that_passes():
     known = facts()
     assert set(known["failed"]["pytorch"]) == set(known["passed"]["pytorch"]) == set(known["no GPU"]["pytorch"])
     assert {one["code"] for one in known["failed"]["findings"]} == {"speed.straggler", "speed.training"}
+
+
+def test_the_facts_that_are_judged_with_are_those_that_gpu_facts_returns():
+    documented = yaml.safe_load(gpu_facts.RETURN)["ansible_facts"]["contains"]["gpu"]["contains"]["pci"]["contains"]
+    assert set(WANTED["gpus"][0]) <= set(documented)
 
 
 def test_every_field_is_documented_with_a_sample_of_its_type():

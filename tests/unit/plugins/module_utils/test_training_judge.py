@@ -24,7 +24,7 @@ WANTED = {
     "expected": 3,
     "framework": "pytorch",
     "gpus": [
-        {"address": f"0000:{bus}:00.0", "key": "v100_sxm2_32", "model": "Tesla V100", "compute_capability": "7.0"}
+        {"address": f"0000:{bus}:00.0", "model_key": "v100_sxm2_32", "model": "Tesla V100", "compute_capability": "7.0"}
         for bus in ("3b", "86", "d8")
     ],
     "figures": [V100],

@@ -2,13 +2,16 @@
 """The verdict of the training check: for every way to fail an invented measurement, and the sentence that names it."""
 
 import copy
+import json
 import math
+import os
 import re
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _training_judge as judge
 from ansible_collections.gpufleet.workstation.plugins.module_utils._training_findings import FAIL, KINDS
 
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "fixtures", "training")
 V100 = {
     "key": "v100_sxm2_32",
     "names": ["Tesla V100-SXM2-32GB"],
@@ -238,6 +241,26 @@ def test_an_environment_or_a_device_that_cannot_train_is_named_before_training(c
     found = judge.judge_probe("pytorch", changed(PROBE, *changes), WANTED)
     assert codes(found) == [code]
     assert words in found[0]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("name", "framework", "code", "words"),
+    [
+        (
+            "torch-1.13.1-numpy-2.0.2",
+            "pytorch",
+            "numpy.abi",
+            "pytorch 1.13.1+cu117 was built for another NumPy than the",
+        ),
+        ("tensorflow-2.4.4-protobuf-5", "tensorflow", "framework.broken", "TypeError: Descriptors cannot be created"),
+    ],
+)
+def test_what_real_environments_said_is_named(name, framework, code, words):
+    """Recorded: the probe in environments of real wheels, on a machine without a GPU."""
+    with open(os.path.join(FIXTURES, name + ".probe.json"), encoding="utf-8") as file:
+        probe = json.load(file)
+    (found,) = judge.judge_probe(framework, probe, dict(WANTED, expected=0, gpus=[], device="cpu"))
+    assert (found["code"], words in found["sentence"]) == (code, True), found["sentence"]
 
 
 def test_fewer_gpus_than_expected_are_no_matter_where_the_cpu_was_chosen():

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -82,10 +81,8 @@ def suites(path):
 
 
 def test_every_host_is_in_the_report_and_those_that_do_not_train_fail(fleet):
-    begin = time.monotonic()
     done = play(fleet, "-e", f"check_junit={fleet}/training.xml", "-e", "check_seconds=12")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert time.monotonic() - begin < 12 + 60  # without the limit the host that hangs would take 300 s
     told = suites(fleet / "training.xml")
     assert {name: suite.get("failures") for name, suite in told.items()} == {
         "good": "0",
@@ -102,6 +99,8 @@ def test_every_host_is_in_the_report_and_those_that_do_not_train_fail(fleet):
     kept = json.loads((fleet / "bad" / "training.json").read_text())
     assert (kept["result"], kept["pytorch"]["accuracy"]) == ("failed", 0.1)
     assert json.loads((fleet / "good" / "training.json").read_text())["result"] == "passed"
+    # The stand-in would hang for 300 s. What is added to the limit is what a loaded machine needs to end a process.
+    assert json.loads((fleet / "hung" / "training.json").read_text())["seconds"] < 12 + 12
 
 
 def test_a_second_run_changes_nothing(fleet):

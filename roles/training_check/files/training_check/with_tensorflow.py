@@ -59,7 +59,7 @@ def traits(device):
     """Return what TensorFlow tells of a GPU."""
     import tensorflow as tf
 
-    details = tf.config.experimental.get_device_details(device)
+    details = getattr(tf.config.experimental, "get_device_details", lambda _device: {})(device)  # 2.4 and later
     capability = details.get("compute_capability")
     return {
         "name": details.get("device_name"),
@@ -229,7 +229,8 @@ def fast(spec, data, device, note):
     precision = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
     tensor_float(True)
     policy = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}.get(precision, "float32")
-    tf.keras.mixed_precision.set_global_policy(policy)
+    if policy != "float32":
+        tf.keras.mixed_precision.set_global_policy(policy)
     scale = 128.0 if precision == "fp16" else 1.0
     batch = min(batch, len(train))
     steps = len(train) // batch
@@ -276,7 +277,8 @@ def fast(spec, data, device, note):
             note("testing the network of the fast loop")
             accuracy = accuracy_of(network, test, test_labels)
     finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+        if policy != "float32":
+            tf.keras.mixed_precision.set_global_policy("float32")
     result = finish(steps * batch, losses, accuracy, seconds)
     result.update(batch_size=batch, precision=precision, graph=True)
     return result

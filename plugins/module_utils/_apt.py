@@ -109,7 +109,10 @@ def upstream(version: str) -> str:
 def complaints(result: Result) -> str:
     """Return what a package manager said about its failure, in one line."""
     lines = [line.strip() for line in (result.stdout + "\n" + result.stderr).splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(E:|Err:|dpkg: error|Error[!:]|error:)", line)]
+    errors = [line for line in lines if re.match(r"(E:|Err:|dpkg: error|Error! |error: )", line)]
+    for place, line in enumerate(lines):
+        if line == "Error:":  # dnf's, and what follows says which
+            errors = lines[place + 1 : place + 1 + SAID_LINES]
     said = (errors or lines)[-SAID_LINES:]
     return " ".join(([result.error] if result.error else []) + said) or f"it ended with status {result.rc}"
 

@@ -233,6 +233,12 @@ def headers(
     return [f"linux-headers-{release}" for release in kernels], meta
 
 
+def compiler(config: str) -> Optional[str]:
+    """Return the package of the compiler that a kernel was built with, from its configuration."""
+    match = re.search(r'^CONFIG_CC_VERSION_TEXT="\S*gcc(?:-(\d+))? \([^)\n]*\) (\d+)\.', config, re.MULTILINE)
+    return f"gcc-{match.group(1) or match.group(2)}" if match else None
+
+
 # ---- sources ----
 
 

@@ -9,7 +9,6 @@ What can be refused is refused before the first change; whatever fails after it,
 
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
-from urllib.request import urlopen
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
@@ -21,10 +20,8 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
     upstream,
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import Choice, Driver
-from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, write
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key, write
 
-KEY_SECONDS = 30
-KEY_LIMIT = 1 << 20
 Policy = Dict[str, Tuple[Optional[str], List[str]]]
 
 
@@ -120,6 +117,11 @@ class AptDriver:
             self.run.system, self.packages, [] if machine.container else machine.kernels, machine.arch
         )
 
+    def compilers(self) -> List[str]:
+        """Return the compilers that the kernels were built with, where they say so."""
+        texts = [self.run.host.read_text(f"/boot/config-{name}", quiet=True) for name in self.run.machine.kernels]
+        return sorted({name for name in map(_driver.compiler, texts) if name})
+
     # ---- sources ----
 
     def sources(self) -> List[Dict[str, Any]]:
@@ -137,27 +139,8 @@ class AptDriver:
             return files
         files[_driver.SOURCES] = _driver.repository_sources(wanted.repository_url, self.run.machine.arch)
         files[_driver.PREFERENCES] = _driver.pin(wanted.repository_url, self.branch(), wanted.version)
-        files[_driver.KEYRING] = self._key()
+        files[_driver.KEYRING] = repository_key(self.run, _driver.KEYRING)
         return files
-
-    def _key(self) -> str:
-        """Return the repository's key, fetched only where the host does not have it; its fingerprint is trusted."""
-        wanted = self.wanted
-        for text in (self.run.host.read_text(_driver.KEYRING, quiet=True), wanted.repository_key):
-            if _driver.fingerprints(text) and _driver.fingerprints(text) == [wanted.repository_fingerprint.upper()]:
-                return _driver.trusted_key(text, wanted.repository_fingerprint)
-        text = wanted.repository_key
-        if not text.lstrip().startswith("-"):
-            if self.run.check_mode:
-                return f"the key {wanted.repository_fingerprint}\n"
-            try:
-                with urlopen(text, timeout=KEY_SECONDS) as answer:  # noqa: S310 (what comes is verified)
-                    text = answer.read(KEY_LIMIT).decode("utf-8", "replace")
-            except (OSError, ValueError) as error:
-                raise Failed(
-                    f"the repository's key cannot be fetched from {text}: {error}. Nothing was changed"
-                ) from error
-        return _driver.trusted_key(text, wanted.repository_fingerprint)
 
     def duplicates(self) -> List[str]:
         """Return the other files that have the repository too; one owner, or apt refuses to work at all."""
@@ -171,14 +154,6 @@ class AptDriver:
                 "No package was changed"
             )
         return files
-
-    def take_over(self, files: List[str]) -> None:
-        """Put the other files aside: the repository has one owner."""
-        for file in files:
-            self.run.reasons.append(f"{file}, which has the repository too, is kept as {file}.gpufleet-backup")
-            if not self.run.check_mode:
-                place = self.run.host.path(file)
-                os.replace(place, place + ".gpufleet-backup")
 
     # ---- deciding ----
 
@@ -220,8 +195,9 @@ class AptDriver:
         """Let apt resolve what is wanted, and refuse what would touch anything else."""
         choice = self.choose(branch, ask=True)
         exact, meta = self.headers(choice)
+        compilers = self.compilers() if exact or meta else []
         drivers = [*choice.kernel, *choice.user]
-        policy = self.apt.policy([*drivers, *exact, *meta, *self.wanted.packages, *self.fabric_manager()])
+        policy = self.apt.policy([*drivers, *exact, *meta, *compilers, *self.wanted.packages, *self.fabric_manager()])
         absent = [name for name in [*drivers, *self.wanted.packages] if not policy.get(name, (None, []))[0]]
         if absent:
             raise Failed(f"the source {self.wanted.source} does not have {', '.join(absent)}. No package was changed")
@@ -229,6 +205,7 @@ class AptDriver:
             self._check_version(name, policy)
         names = [*drivers, *self.wanted.packages]
         names += self._headers(exact, meta, policy)
+        names += [name for name in compilers if policy.get(name, (None, []))[0]]
         try:
             comes, _goes = self.apt.simulate(names)
         except Failed:  # apt may want to keep what conflicts: the other driver, which is to go anyway
@@ -314,7 +291,7 @@ class AptDriver:
             run.refuse_full()
         run.reasons += due + [f"kernel {release} has no module of it" for release in lacking if not due]
         run.reasons += [f"{name} is not installed" for name in missing if not due and not lacking]
-        self.take_over(doubles)
+        run.take_over(doubles)
         changed = [run.file(path, text) for path, text in files.items()]
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
         if due or lacking or missing or self.wanted.upgrade:

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from urllib.request import urlopen
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
@@ -17,6 +18,8 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._host import 
 MB = 1000 * 1000
 INITRAMFS_SECONDS = 900
 SERVICE_SECONDS = 60
+KEY_SECONDS = 30
+KEY_LIMIT = 1 << 20
 
 
 class Wanted(NamedTuple):
@@ -95,6 +98,14 @@ class Run:
             else:
                 os.unlink(place)
         return True
+
+    def take_over(self, files: Sequence[str]) -> None:
+        """Put other files of a package manager aside: a repository has one owner."""
+        for file in files:
+            self.reasons.append(f"{file}, which has the repository too, is kept as {file}.gpufleet-backup")
+            if not self.check_mode:
+                place = self.host.path(file)
+                os.replace(place, place + ".gpufleet-backup")
 
     # ---- refusals, all before the first change ----
 
@@ -238,6 +249,24 @@ class Run:
             "reason": f"{why}; {obstacle}" if obstacle else "",
             "processes": after.processes,
         }
+
+
+def repository_key(run: Run, path: str) -> str:
+    """Return the repository's key, fetched only where the host does not have it; its fingerprint is trusted."""
+    wanted = run.wanted
+    for text in (run.host.read_text(path, quiet=True), wanted.repository_key):
+        if _driver.fingerprints(text) and _driver.fingerprints(text) == [wanted.repository_fingerprint.upper()]:
+            return _driver.trusted_key(text, wanted.repository_fingerprint)
+    text = wanted.repository_key
+    if not text.lstrip().startswith("-"):
+        if run.check_mode:
+            return f"the key {wanted.repository_fingerprint}\n"
+        try:
+            with urlopen(text, timeout=KEY_SECONDS) as answer:  # noqa: S310 (what comes is verified)
+                text = answer.read(KEY_LIMIT).decode("utf-8", "replace")
+        except (OSError, ValueError) as error:
+            raise Failed(f"the repository's key cannot be fetched from {text}: {error}. Nothing was changed") from error
+    return _driver.trusted_key(text, wanted.repository_fingerprint)
 
 
 def write(path: str, text: str, mode: int = 0o644) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Dict
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_apt import AptDriver
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_dnf import DnfDriver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, Wanted
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 
@@ -20,11 +21,9 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
     start = time.monotonic()
     run = Run(host, wanted, check_mode)
     run.refuse_container()
-    if run.system.name == "el":
-        raise Failed("this role does not install drivers on Enterprise Linux yet")
     if wanted.source != "distribution" and not (wanted.repository_url and wanted.repository_key):
         raise Failed(f"the source {wanted.source} needs nvidia_driver_repository_url and nvidia_driver_repository_key")
-    backend = AptDriver(run)
+    backend = (DnfDriver if run.system.name == "el" else AptDriver)(run)  # type: Any
     version, flavor, reboot = None, None, IDLE
     if wanted.state == "absent":
         backend.absent()

@@ -29,7 +29,7 @@ attributes:
     description: Shows files and packages before and after.
     support: full
   platform:
-    description: Debian, and Ubuntu, whose packages were only seen as stand-ins.
+    description: Debian; Ubuntu and Enterprise Linux, whose packages were only seen as stand-ins.
     support: full
     platforms: linux
 requirements:
@@ -38,7 +38,8 @@ options:
   state:
     description:
       - V(absent) removes the driver and what came with it.
-      - V(previous) goes back to the driver before the last change, from files that were kept on the host.
+      - V(previous), on hosts with apt, goes back to the driver before the last change, from files that were kept on the
+        host.
     type: str
     choices: [present, absent, previous]
     default: present

@@ -47,14 +47,15 @@ def docker(*argv, **options):
 class Machine:
     """A container that takes itself for a host."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, image="debian12"):
         self.name = f"gpufleet-packages-{uuid.uuid4().hex[:8]}"
         mounts = ["--volume", f"{REPOSITORIES}:/repositories:ro"]
         docker("run", "--detach", "--name", self.name, "--hostname", "gpu01", "--label", "gpufleet=host", *mounts,
-               *options, "gpufleet/packages:debian12", "sleep", "infinity")  # fmt: skip
+               *options, f"gpufleet/packages:{image}", "sleep", "infinity")  # fmt: skip
         self.sh(f"mkdir -p {PLUGINS}")
         docker("cp", "--quiet", str(CHECKOUT / "plugins" / "module_utils"), f"{self.name}:{PLUGINS}/")
-        self.write("/etc/apt/sources.list.d/site.list", SITE)
+        if image.startswith("debian"):
+            self.write("/etc/apt/sources.list.d/site.list", SITE)
 
     def sh(self, script, check=True):
         """Run a shell script and return what it printed."""
@@ -115,8 +116,8 @@ def machine():
     """Return a host with Python and apt, whose only packages to be had are stand-ins."""
     machines = []
 
-    def start(*options):
-        machines.append(Machine(*options))
+    def start(*options, **others):
+        machines.append(Machine(*options, **others))
         return machines[-1]
 
     yield start

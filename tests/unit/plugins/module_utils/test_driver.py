@@ -170,6 +170,19 @@ def test_headers_come_for_each_kernel_and_for_those_to_come():
     ]
 
 
+@pytest.mark.parametrize(
+    ("config", "package"),
+    [
+        ('CONFIG_CC_VERSION_TEXT="x86_64-linux-gnu-gcc-12 (Ubuntu 12.3.0-1ubuntu1~22.04) 12.3.0"\n', "gcc-12"),
+        ('CONFIG_CC_IS_GCC=y\nCONFIG_CC_VERSION_TEXT="gcc (Debian 10.2.1-6) 10.2.1 20210110"\n', "gcc-10"),
+        ('CONFIG_CC_VERSION_TEXT="clang version 18"\n', None),
+        ("", None),
+    ],
+)
+def test_modules_are_built_with_the_compiler_of_the_kernel(config, package):
+    assert driver.compiler(config) == package
+
+
 def source(uri, suite, components, signed_by=None):
     row = {"type": "deb", "uri": uri, "suite": suite, "components": components, "signed_by": signed_by}
     return {**row, "file": "/etc/apt/sources.list"}
@@ -249,3 +262,23 @@ def test_programs_on_the_gpu_are_named_and_many_of_them_counted():
     many = [{"pid": pid, "name": "python3"} for pid in range(1, 11)]
     assert driver.processes_words(many[:2]) == "python3 (1), python3 (2)"
     assert driver.processes_words(many).endswith("python3 (8) and 2 more")
+
+
+def test_only_a_key_with_the_full_fingerprint_is_trusted():
+    with pytest.raises(Failed, match="not known by its full fingerprint"):
+        driver.trusted_key("", "3BF863CC")
+    with pytest.raises(Failed, match="the repository's key is no key"):
+        driver.trusted_key("<html>", "A" * 40)
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ!!\n-----END PGP"])
+def test_what_is_no_key_has_no_fingerprint(text):
+    assert driver.fingerprints(text) == []
+
+
+def test_a_pin_names_version_or_branch_and_takes_nothing_else_from_nvidia():
+    text = driver.pin("https://user@developer.example.org/cuda", "580", "")
+    assert 'Package: *\nPin: origin "developer.example.org"\nPin-Priority: 100\n' in text
+    assert "Pin: version 580.*\nPin-Priority: 1001\n" in text
+    assert "Pin: version 580.126.16*" in driver.pin("", "580", "580.126.16")
+    assert driver.pin("", "535", "") == ""

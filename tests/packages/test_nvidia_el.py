@@ -1,0 +1,114 @@
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver on a host that takes itself for Rocky Linux 9 or 10: dnf really resolves, verifies, installs and locks."""
+
+import base64
+import subprocess
+import sys
+
+import pytest
+from conftest import CHECKOUT, Refused, docker
+
+sys.path.insert(0, str(CHECKOUT / "tests" / "workbench"))
+from repositories import module_file
+
+VERSIONS = ("550.163.01", "580.126.16", "580.178.04")
+
+
+@pytest.fixture
+def host(machine):
+    """Return a host with dnf, a signed repository in /srv/nvidia and one kernel."""
+    subprocess.run(["docker", "build", "--quiet", "--tag", "gpufleet/packages:el", CHECKOUT / "tests/packages/el"],
+                   check=True, capture_output=True)  # fmt: skip
+    one = machine(image="el")
+    for version in VERSIONS:
+        for name, licence in (("latest", "NVIDIA"), ("open", "Dual MIT/GPL")):
+            docker("exec", "-i", one.name, "sh", "-c", f"base64 -d > /root/modules/nvidia-{version}-{name}.ko",
+                   input=base64.b64encode(module_file(version, licence)).decode())  # fmt: skip
+    return one
+
+
+@pytest.fixture
+def wish(host):
+    """Return the options for the repository."""
+    return {
+        "source": "nvidia",
+        "repository_url": "file:///srv/nvidia/rhel9/x86_64",
+        "repository_key": host.sh("cat /srv/nvidia/key.asc"),
+        "repository_fingerprint": host.sh("cat /srv/nvidia/fingerprint"),
+    }
+
+
+def installed(host):
+    return set(host.sh("rpm -qa --qf '%{NAME}=%{VERSION}\\n' | grep -v pubkey || true").split())
+
+
+def locked(host):
+    return host.sh("grep -v '^#' /etc/dnf/plugins/versionlock.list")
+
+
+def stream(host):
+    return host.sh("sed -n 's/^stream=//p' /etc/dnf/modules.d/nvidia-driver.module")
+
+
+def test_a_stream_is_chosen_and_the_versions_are_locked(host, wish):
+    assert host.driver(check_mode=True, branch="580", **wish)["changed"] is True
+    first = host.driver(branch="580", version="580.126.16", **wish)
+    assert (first["version"], first["flavor"], stream(host)) == ("580.126.16", "proprietary", "580-dkms")
+    assert "kmod-nvidia-latest-dkms-0:580.126.16" in locked(host)
+    assert host.driver(branch="580", version="580.126.16", **wish)["changed"] is False
+    assert "580.178.04" not in host.sh("dnf --assumeno upgrade 2>&1 || true")
+
+
+def test_versions_flavours_and_branches_are_ordinary_runs(host, wish):
+    host.driver(branch="580", version="580.126.16", **wish)
+    assert host.driver(branch="580", version="580.178.04", **wish)["version"] == "580.178.04"
+    assert host.driver(branch="580", version="580.126.16", **wish)["version"] == "580.126.16"
+    opened = host.driver(branch="580", version="580.178.04", flavor="open", **wish)
+    assert (opened["flavor"], stream(host)) == ("open", "580-open")
+    assert not any("latest" in name or "cuda-drivers" in name for name in installed(host))
+    older = host.driver(branch="550", **wish)
+    assert (older["version"], older["flavor"], stream(host)) == ("550.163.01", "proprietary", "550-dkms")
+    assert host.driver(branch="550", **wish)["changed"] is False
+
+
+def test_a_build_that_fails_leaves_the_previous_driver(host, wish):
+    host.driver(branch="580", version="580.126.16", **wish)
+    before = installed(host)
+    host.write("/etc/gpufleet-fail-build", "580.178.04")
+    with pytest.raises(Refused, match=r"It was taken back: the packages are as before"):
+        host.driver(branch="580", version="580.178.04", **wish)
+    assert installed(host) == before
+    assert host.driver(branch="580", version="580.126.16", **wish)["changed"] is False
+
+
+def test_release_10_has_no_streams_and_takes_the_branch_by_its_number(host, wish):
+    host.sh("sed -i 's/9.6/10.0/; s/el9/el10/' /etc/os-release")
+    wish["repository_url"] = "file:///srv/nvidia/rhel10/x86_64"
+    assert host.driver(branch="550", **wish)["version"] == "550.163.01"
+    assert "nvidia-driver-cuda-0:550.163.01" in locked(host)
+    assert host.driver(branch="550", **wish)["changed"] is False
+
+
+def test_a_removed_driver_leaves_nothing(host, wish):
+    before = installed(host)
+    host.driver(branch="580", **wish)
+    host.driver(state="absent", **wish)
+    assert {name for name in installed(host) - before if "nvidia" in name or "cuda" in name} == set()
+    assert host.sh("find /etc -name '*gpufleet*'; find /lib/modules -name 'nvidia*.ko'") == ""
+    assert host.driver(state="absent", **wish)["changed"] is False
+
+
+def test_an_entry_of_somebody_else_is_reported_and_put_aside_when_that_is_allowed(host, wish):
+    host.write("/etc/yum.repos.d/cuda.repo", "[cuda]\nname=x\nbaseurl=file:///srv/nvidia/rhel9/x86_64\n")
+    with pytest.raises(Refused, match=r"/etc/yum\.repos\.d/cuda\.repo has file:"):
+        host.driver(branch="580", **wish)
+    assert host.driver(branch="580", duplicates="remove", **wish)["version"] == "580.178.04"
+    assert host.sh("ls /etc/yum.repos.d") == "cuda.repo.gpufleet-backup\ngpufleet-nvidia-driver.repo"
+
+
+def test_only_the_trusted_key_is_taken(host, wish):
+    with pytest.raises(Refused, match=r"and A{40} is trusted"):
+        host.driver(branch="580", **{**wish, "repository_fingerprint": "A" * 40})
+    assert "gpufleet" not in host.sh("find /etc")

@@ -68,6 +68,7 @@ class Wanted(NamedTuple):
     root: str
     python: str
     packages: Sequence[str]
+    constraints: Sequence[str] = ()
     lock: str = ""
     index_url: str = ""
     extra_index_urls: Sequence[str] = ()
@@ -123,6 +124,8 @@ def inputs(wanted: Wanted) -> Dict[str, Any]:
         "imports": sorted(wanted.imports),
         "checks": [[digest(check["code"]), *(check.get("args") or [])] for check in wanted.checks],
     }
+    if wanted.constraints and not wanted.lock:
+        made_from["constraints"] = sorted(wanted.constraints)
     if wanted.lock:
         made_from["lock"] = digest(wanted.lock)
     return made_from
@@ -407,11 +410,12 @@ class Uv:
         elif model and os.path.exists(os.path.join(model, LOCKED)):
             shutil.copyfile(os.path.join(model, LOCKED), locked)
         else:
-            asked = os.path.join(self.scratch, "packages.txt")
-            with open(asked, "w", encoding="utf-8") as file:
-                file.write("".join(package + "\n" for package in self.wanted.packages))
+            asked, bounds = os.path.join(self.scratch, "packages.txt"), os.path.join(self.scratch, "constraints.txt")
+            for path, lines in ((asked, self.wanted.packages), (bounds, self.wanted.constraints)):
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write("".join(line + "\n" for line in lines))
             options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--output-file", locked]
-            self("pip", "compile", *sources, *options, asked)
+            self("pip", "compile", *sources, *options, "--constraints", bounds, asked)
         if tainted:
             self("cache", "clean", *tainted)
         if installable(read(locked)):

@@ -72,6 +72,14 @@ options:
     type: list
     elements: str
     default: []
+  constraints:
+    description:
+      - Bounds on packages that others bring along, such as V(nvidia-cudnn-cu12==9.10.2.21).
+      - With O(lock) they are not looked at; the lock was made with them.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   lock:
     description:
       - What is to be installed, with hashes, as M(gpufleet.workstation.python_lock) makes it.
@@ -255,6 +263,7 @@ def main() -> None:
             "on_drift": {"type": "str", "choices": ["repair", "report"], "default": "repair"},
             "python": {"type": "str", "default": "python3"},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "constraints": {"type": "list", "elements": "str", "default": []},
             "lock": {"type": "str", "default": ""},
             "index_url": {"type": "str", "default": "", "no_log": True},
             "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},

@@ -109,7 +109,8 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
         if label:
             groups.setdefault(label, {})[name] = (host, wishes)
         index = one.get("pytorch_pypi_index", one.get("workstation_pypi_index", ""))
-        site = {"packages": list(one.get("pytorch_packages", [])), "index_url": index}
+        site = {name: list(one.get(f"{name}_packages", [])) for name in ("pytorch", "tensorflow")}
+        site["index_url"] = index
         if "refused" not in plans[name]:
             members.setdefault(class_key(host, wishes, label), []).append((_means(host), name, site))
     uniform = {label: _share(members, plans, data) for label, members in sorted(groups.items())}
@@ -118,7 +119,8 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
         _means_least, name, site = min(hosts, key=lambda member: member[:2])
         if "refused" in plans[name]:
             continue
-        site["packages"] = sorted({package for _means_of, _name, of_host in hosts for package in of_host["packages"]})
+        for framework in ("pytorch", "tensorflow"):
+            site[framework] = sorted({package for _of, _name, of_host in hosts for package in of_host[framework]})
         classes[key] = plans[name]
         to_lock += _to_lock(key, plans[name], site, data)
     return {
@@ -168,7 +170,7 @@ def _to_lock(key: str, plan: dict[str, Any], site: dict[str, Any], data: dict[st
             **common,
             "framework": "pytorch",
             "python": torch["python"]["version"],
-            "packages": pins + _pinned(plan["science"]) + site["packages"],
+            "packages": pins + _pinned(plan["science"]) + site["pytorch"],
             "constraints": [],
             "extra_index_urls": [torch["index_url"]] if torch["index_url"] else [],
         }
@@ -177,7 +179,7 @@ def _to_lock(key: str, plan: dict[str, Any], site: dict[str, Any], data: dict[st
             **common,
             "framework": "tensorflow",
             "python": flow["python"]["version"],
-            "packages": [flow["requirement"], *_pinned(flow["science"])],
+            "packages": [flow["requirement"], *_pinned(flow["science"]), *site["tensorflow"]],
             "constraints": flow["constraints"],
             "extra_index_urls": [],
         }

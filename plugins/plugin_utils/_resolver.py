@@ -335,7 +335,17 @@ def _science(question: Question, python: Interpreter | None, numpy: str) -> dict
 
 def _pytorch(question: Question, option: Option | None, why: str) -> dict[str, Any]:
     if not option:
-        keys = ("version", "variant", "requirement", "torchvision", "torchaudio", "source", "python", "driver_floor")
+        keys = (
+            "version",
+            "variant",
+            "requirement",
+            "torchvision",
+            "torchaudio",
+            "source",
+            "python",
+            "driver_floor",
+            "build",
+        )
         return {**dict.fromkeys(keys), "index_url": "", "architectures": [], "reason": why}
     row, variant, python = option.detail["row"], option.detail["variant"], option.detail["python"]
     companions = {**row, **row.get("exceptions", {}).get(python.version, {})}
@@ -343,6 +353,7 @@ def _pytorch(question: Question, option: Option | None, why: str) -> dict[str, A
     return {
         "version": option.version,
         "variant": variant,
+        "build": "cuda" if variant.startswith("cu") else "cpu",
         "requirement": f"torch=={option.version}" + (f"+{variant}" if from_vendor else ""),
         "torchvision": companions["torchvision"],
         "torchaudio": companions["torchaudio"],
@@ -357,17 +368,20 @@ def _pytorch(question: Question, option: Option | None, why: str) -> dict[str, A
 
 def _tensorflow(question: Question, option: Option | None, why: str) -> dict[str, Any]:
     if not option:
-        keys = ("version", "requirement", "libraries", "cuda", "cudnn", "source", "python", "driver_floor")
+        keys = ("version", "requirement", "libraries", "cuda", "cudnn", "source", "python", "driver_floor", "build")
         return {**dict.fromkeys(keys), "constraints": [], "science": {}, "reason": why}
     row, hold, python = option.detail["row"], option.detail["cudnn"], option.detail["python"]
     gpus = bool(question.host["gpus"])
-    extra = "[and-cuda]" if gpus and row["libraries"] == "wheels" else ""
+    name = "tensorflow-cpu"
+    if gpus:
+        name = "tensorflow[and-cuda]" if row["libraries"] == "wheels" else "tensorflow"
     reason = _reason(question, "tensorflow", ["pypi"], why)
     if hold:
         reason += f"; cuDNN is held at {hold}, the last with kernels for this host's GPUs"
     return {
         "version": option.version,
-        "requirement": f"tensorflow{extra}=={option.version}",
+        "build": "cuda" if gpus else "cpu",
+        "requirement": f"{name}=={option.version}",
         "libraries": row["libraries"] if gpus else None,
         "cuda": row["cuda"] if gpus else None,
         "cudnn": hold or row["cudnn"] if gpus else None,

@@ -494,6 +494,12 @@ def test_constraints_bind_what_others_bring_along(want, wheels):
     assert "beta==0.5" in lock
 
 
+def test_constraints_bind_an_environment_that_is_resolved_on_the_host(want, wheels):
+    make_wheel(wheels, "beta", "0.5")
+    assert listed(ensure(want(constraints=["beta<1"]))) == ["alpha==1.0", "beta==0.5"]
+    assert listed(ensure(want())) == ["alpha==1.0", "beta==1.0"]
+
+
 def test_what_cannot_be_locked_ends_in_a_sentence(want):
     with pytest.raises(env.Refused, match="alpha"):
         locked(want, packages=["alpha==7.0"])

@@ -170,13 +170,16 @@ def test_a_lock_gives_a_host_of_its_class_the_same_plan_again():
 
 
 def test_what_is_locked_is_what_the_roles_would_install():
-    entries = _fleet.fleet([rack("v0", "V100-SXM2-32GB", pytorch_packages=["einops==0.8.0"])], DATA)["to_lock"]
+    entries = _fleet.fleet(
+        [rack("v0", "V100-SXM2-32GB", pytorch_packages=["einops==0.8.0"], tensorflow_packages=["tqdm==4.67.1"])], DATA
+    )["to_lock"]
     torch, flow = sorted(entries, key=lambda entry: entry["framework"])
     assert torch["packages"][:2] == ["torch==2.14.1+cu126", "torchvision==0.29.1"]
     assert "einops==0.8.0" in torch["packages"]
     assert torch["extra_index_urls"] == ["https://download.pytorch.org/whl/cu126"]
     assert (torch["python"], torch["glibc"]) == ("3.10", "2.35")
     assert flow["constraints"] == ["nvidia-cudnn-cu12==9.10.2.21"]
+    assert "tqdm==4.67.1" in flow["packages"] and "einops==0.8.0" not in flow["packages"]
 
 
 @pytest.mark.parametrize(

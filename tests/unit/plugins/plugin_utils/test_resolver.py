@@ -96,7 +96,13 @@ def test_tensorflow_brings_its_cuda_on_gpu_hosts_only():
     assert flow["requirement"] == "tensorflow[and-cuda]==2.21.0"
     assert flow["constraints"] == ["nvidia-cudnn-cu12==9.10.2.21"]
     plain = resolve(host("debian12"), {}, DATA)["tensorflow"]
-    assert (plain["requirement"], plain["constraints"]) == ("tensorflow==2.21.0", [])
+    assert (plain["requirement"], plain["constraints"]) == ("tensorflow-cpu==2.21.0", [])
+
+
+def test_the_plan_says_whether_a_build_is_for_gpus():
+    with_gpus, without = resolve(host("debian12", stacks.V100), {}, DATA), resolve(host("debian12"), {}, DATA)
+    assert (with_gpus["pytorch"]["build"], with_gpus["tensorflow"]["build"]) == ("cuda", "cuda")
+    assert without["tensorflow"]["build"] == "cpu"
 
 
 def test_what_is_not_wanted_and_cannot_be_had_is_left_out_with_the_reason():

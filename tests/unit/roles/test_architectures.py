@@ -1,11 +1,11 @@
-"""The judgement of role pytorch on whether a torch has code for the host's GPUs; flags as real wheels print them."""
+"""The judgement on whether a framework has code for the host's GPUs; flags as real wheels print them."""
 
 import importlib.util
 from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[3] / "roles" / "pytorch" / "files" / "prove_architectures.py"
+PROGRAM = Path(__file__).resolve().parents[3] / "roles" / "environment" / "files" / "prove_architectures.py"
 V100, A100 = "7.0 Tesla V100 PCIe 32GB", "8.0 A100 SXM4 80GB"
 CU128 = ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 CU132 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
@@ -22,7 +22,7 @@ prove = load()
 
 
 def test_a_v100_is_refused_a_torch_that_starts_at_turing():
-    _carried, wrong = prove.verdict("2.15.0+cu132", CU132, [A100, V100])
+    _carried, wrong = prove.verdict("torch", "2.15.0+cu132", CU132, [A100, V100])
     assert wrong == (
         "torch 2.15.0+cu132 carries sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120; "
         "this host has Tesla V100 PCIe 32GB (7.0), so choose a torch that carries it"
@@ -30,17 +30,23 @@ def test_a_v100_is_refused_a_torch_that_starts_at_turing():
 
 
 def test_a_v100_is_given_a_torch_that_carries_it():
-    carried, wrong = prove.verdict("2.10.0+cu128", CU128, [V100, A100])
+    carried, wrong = prove.verdict("torch", "2.10.0+cu128", CU128, [V100, A100])
     assert wrong == ""
     assert carried.startswith("torch 2.10.0+cu128 carries sm_70 ")
 
 
 def test_a_torch_for_the_processor_is_refused_on_a_gpu_host():
-    assert "carries no GPU code at all; this host has A100" in prove.verdict("2.15.0+cpu", [], [A100])[1]
+    assert "carries no GPU code at all; this host has A100" in prove.verdict("torch", "2.15.0+cpu", [], [A100])[1]
+
+
+def test_a_tensorflow_with_intermediate_code_alone_runs_on_a_newer_gpu():
+    flags = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
+    assert prove.verdict("tensorflow", "2.21.0", flags, [V100, A100, "12.0 RTX PRO 6000"])[1] == ""
+    assert prove.verdict("tensorflow", "2.21.0", [], [V100])[1].endswith("so choose a tensorflow that carries it")
 
 
 def test_a_host_without_gpus_takes_any_torch():
-    assert prove.verdict("2.15.0+cpu", [], [])[1] == ""
+    assert prove.verdict("torch", "2.15.0+cpu", [], [])[1] == ""
 
 
 @pytest.mark.parametrize(

@@ -116,18 +116,20 @@ def inputs(wanted: Wanted) -> Dict[str, Any]:
     made_from = {
         "python": wanted.python,
         "packages": sorted(package.strip() for package in wanted.packages),
-        "index_url": redact(wanted.index_url),
-        "extra_index_urls": [redact(url) for url in wanted.extra_index_urls],
-        "use_index": wanted.use_index,
-        "find_links": wanted.find_links or "",
         "build": wanted.build,
         "imports": sorted(wanted.imports),
         "checks": [[digest(check["code"]), *(check.get("args") or [])] for check in wanted.checks],
     }
-    if wanted.constraints and not wanted.lock:
-        made_from["constraints"] = sorted(wanted.constraints)
-    if wanted.lock:
+    if wanted.lock:  # its hashes say which files, wherever they come from
         made_from["lock"] = digest(wanted.lock)
+    else:
+        made_from.update(
+            index_url=redact(wanted.index_url),
+            extra_index_urls=[redact(url) for url in wanted.extra_index_urls],
+            use_index=wanted.use_index,
+            find_links=wanted.find_links or "",
+            constraints=sorted(wanted.constraints),
+        )
     return made_from
 
 
@@ -282,7 +284,7 @@ _CAUSES = [
     ),
     (
         r"no versions? of|was not found in the package registry|was not found in the provided package locations",
-        "the index does not offer {package}; correct the pin or the index URL",
+        "{source} does not offer {package}; correct the pin or {way_out}",
     ),
     (r"No solution found|unsatisfiable", "the pins cannot be installed together; correct them"),
     (
@@ -292,7 +294,7 @@ _CAUSES = [
     (
         r"dns error|error sending request|tcp connect|Connection refused|timed out|Network is unreachable"
         r"|Failed to fetch|Failed to download",
-        "the package index could not be reached; check the network, the proxy and the index URL",
+        "{source} could not be reached; check the network, the proxy and the URL",
     ),
     (r"", "uv could not finish"),
 ]
@@ -313,6 +315,8 @@ def explain(stderr: str, wanted: Wanted) -> str:
     said = sentence.format(
         package=package.group(1) if package else "a package",
         python=wanted.python,
+        source="the package index" if wanted.use_index else f"the wheelhouse {redact(wanted.find_links or '')}",
+        way_out="the index URL" if wanted.use_index else "fill it with the playbook wheelhouse",
         mounts=" or ".join(sorted({mount_of(wanted.root), mount_of(wanted.cache_dir)})),
         again=f"run this again, and if it comes back, first '{wanted.uv} cache clean --cache-dir {wanted.cache_dir}'",
     )

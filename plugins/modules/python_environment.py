@@ -102,8 +102,9 @@ options:
     type: bool
     default: true
   find_links:
-    description: Folder with wheels.
-    type: path
+    description: Folder with wheels on the host, or the URL of a page with links to them; what
+      M(gpufleet.workstation.python_wheelhouse) fills.
+    type: str
   build:
     description: Whether a package that has no wheel may be built on the host.
     type: bool
@@ -268,7 +269,7 @@ def main() -> None:
             "index_url": {"type": "str", "default": "", "no_log": True},
             "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "use_index": {"type": "bool", "default": True},
-            "find_links": {"type": "path"},
+            "find_links": {"type": "str"},
             "build": {"type": "bool", "default": False},
             "uv": {"type": "path"},
             "cache_dir": {"type": "path", "default": "/var/cache/gpufleet/uv"},

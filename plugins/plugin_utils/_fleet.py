@@ -191,9 +191,12 @@ def _pinned(packages: dict[str, str]) -> list[str]:
 
 def made_lock(planned_fleet: dict[str, Any], results: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the lock of a fleet from what C(to_lock) was resolved to: a plan and its hashes for each class."""
-    classes = {key: {"plan": plan, "locks": {}} for key, plan in planned_fleet["classes"].items()}
+    classes = {key: {"plan": plan, "locks": {}, "targets": {}} for key, plan in planned_fleet["classes"].items()}
     for result in results:
-        classes[result["item"]["class"]]["locks"][result["item"]["framework"]] = result["lock"]
+        item = result["item"]
+        classes[item["class"]]["locks"][item["framework"]] = result["lock"]
+        target = {name: item[name] for name in ("python", "glibc", "extra_index_urls")}
+        classes[item["class"]]["targets"][item["framework"]] = target
     return {"classes": classes}
 
 

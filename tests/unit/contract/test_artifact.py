@@ -59,6 +59,7 @@ def test_every_module_and_filter_and_role_is_documented(installed):
                 "nvidia_driver",
                 "nvme_facts",
                 "python_environment",
+                "python_wheelhouse",
                 "spark_check",
                 "training_check",
             ],

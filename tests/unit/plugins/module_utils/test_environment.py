@@ -323,9 +323,12 @@ def test_too_little_space_names_the_mount_and_both_sizes(tmp_path):
 
 
 SAID = [
-    ("cause: Because there is no version of numpy==99.1 and you require", "the index does not offer numpy==99.1"),
+    (
+        "cause: Because there is no version of numpy==99.1 and you require",
+        "the package index does not offer numpy==99.1",
+    ),
     ("cause: Because numpy==1.19.5 has no usable wheels and you", "numpy==1.19.5 has no wheel for Python 3.12"),
-    ("cause: Because nosuch was not found in the package registry and", "the index does not offer nosuch"),
+    ("cause: Because nosuch was not found in the package registry and", "the package index does not offer nosuch"),
     (
         "error: Failed to download `six==1.17.0`\n  cause: Hash mismatch for `six==1.17.0`",
         "the download of six==1.17.0 does not",

@@ -1,13 +1,14 @@
 # Copyright (c) 2026, The gpufleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time the making of the scientific environment: our way against "python3 -m venv" and "pip install".
+"""Time the making of an environment: our way against "python3 -m venv" and "pip install" of the same lock with hashes.
 
-Both sides get the same pins, the same interpreter and the same network, first fill their own caches in a round that
-does not count, and then take turns. Prints a table in Markdown and the ratio of the medians. pip compiles every file to
-bytecode, ours what the proof imports: the second row compares what a host really gets.
+Both sides get the same lock, the same interpreter and the same network, first fill their own caches in a round that
+does not count, and then take turns. pip compiles every file to bytecode, ours what the proof imports: the second row
+compares what a host really gets. The third row is a first host, which fetches from the index, against a second one,
+which installs from the first one's wheelhouse; both begin with empty caches. Last, a run that has nothing to do.
 
-    python3 tests/bench/environments.py [--rounds 3]
+    python3 tests/bench/environments.py [--rounds 3] [--with torch==2.15.0 ...]
 """
 
 from __future__ import annotations
@@ -25,73 +26,109 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 PINS = ["numpy==2.4.6", "pandas==3.1.1", "matplotlib==3.11.2", "scikit-learn==1.9.1"]
 IMPORTS = ["numpy", "pandas", "matplotlib", "sklearn"]
+GLIBC = "2.31"
+
+sys.path.insert(0, str(CHECKOUT / ".collections"))
+from ansible_collections.gpufleet.workstation.plugins.module_utils import (  # noqa: E402
+    _environment,
+    _host,
+    _lock,
+    _wheelhouse,
+)
 
 
-def collection() -> None:
-    """Make the checkout importable under the collection's name."""
-    sys.path.insert(0, str(CHECKOUT / ".collections"))
+class Bench:
+    """What every piece of work needs: the lock, uv, and a place for caches and environments."""
+
+    def __init__(self, scratch: Path, uv: str, pins: list[str]) -> None:
+        self.scratch, self.pins = scratch, pins
+        self.wanted = _environment.Wanted(
+            name="bench",
+            root=str(scratch / "environment"),
+            python=sys.executable,
+            packages=pins,
+            uv=uv,
+            cache_dir=str(scratch / "uv"),
+            timeout=3600,
+        )
+        self.python = "{}.{}".format(*sys.version_info)
+        text = _lock.resolve(_host.Host(), self.wanted, _lock.Target(self.python, GLIBC))
+        self.wanted = self.wanted._replace(lock=text)
+
+    def ours(self, **changes) -> dict:
+        """Build the environment as the module does: install, prove, write to the disk, swap."""
+        return _environment.ensure(_host.Host(), self.wanted._replace(**changes))
+
+    def theirs(self, imports: list[str]) -> None:
+        """Build the environment as most playbooks do, from the same lock."""
+        folder = self.scratch / "environment"
+        python, listed = folder / "bin" / "python", self.scratch / "lock.txt"
+        listed.write_text(self.wanted.lock, encoding="utf-8")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--cache-dir", self.scratch / "pip", "install"]
+        subprocess.run([*pip, "--quiet", "--only-binary=:all:", "--require-hashes", "-r", listed], check=True)
+        if imports:
+            subprocess.run([python, "-c", f"import {', '.join(imports)}"], check=True)
+
+    def fill(self) -> None:
+        """Fetch the wheelhouse."""
+        lock = _wheelhouse.Lock(self.wanted.lock, self.python, GLIBC)
+        wanted = _wheelhouse.Wanted(path=str(self.scratch / "wheelhouse"), locks=[lock])
+        _wheelhouse.ensure(_host.Host(), wanted)
+
+    def seconds(self, work, *rest, **changes) -> float:
+        """Return how long a piece of work takes in a fresh folder."""
+        began = time.perf_counter()
+        work(*rest, **changes)
+        taken = time.perf_counter() - began
+        shutil.rmtree(self.scratch / "environment")
+        return taken
+
+    def from_empty(self, **changes) -> float:
+        """Return how long a host with an empty cache takes."""
+        cache = self.scratch / "fresh"
+        shutil.rmtree(cache, ignore_errors=True)
+        return self.seconds(self.ours, cache_dir=str(cache), **changes)
 
 
-def ours(folder: Path, cache: Path, uv: str, imports: list[str]) -> None:
-    """Build the environment as the module does: lock with hashes, install, prove, write to the disk, swap."""
-    from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment, _host  # noqa: PLC0415
-
-    wanted = _environment.Wanted(
-        name="bench",
-        root=str(folder),
-        python=sys.executable,
-        packages=PINS,
-        uv=uv,
-        cache_dir=str(cache / "uv"),
-        imports=imports,
-    )
-    result = _environment.ensure(_host.Host(), wanted)
-    assert result["changed"], result
-
-
-def theirs(folder: Path, cache: Path, imports: list[str]) -> None:
-    """Build the environment as most playbooks do."""
-    python = folder / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--cache-dir", cache / "pip", "install", "--quiet"]
-    subprocess.run([*pip, "--only-binary=:all:", *PINS], check=True)
-    if imports:
-        subprocess.run([python, "-c", f"import {', '.join(imports)}"], check=True)
-
-
-def seconds(work, folder: Path, *rest) -> float:
-    """Return how long a piece of work takes in a fresh folder."""
-    began = time.perf_counter()
-    work(folder, *rest)
-    taken = time.perf_counter() - began
-    shutil.rmtree(folder)
-    return taken
+def row(title: str, times: list[list[float]]) -> None:
+    """Print a row of the table."""
+    one, other = map(statistics.median, times)
+    print(f"| {title} | {one:.2f} | {other:.2f} | {other / one:.1f} |", flush=True)
 
 
 def main() -> None:
     """Take turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--with", dest="more", nargs="*", default=[], help="further pins, such as torch==2.15.0")
+    given = parser.parse_args()
     uv = shutil.which("uv", path=f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}")
     if uv is None:
         sys.exit("environments: there is no uv on the search path; make venv installs one")
-    collection()
-    print(f"Making an environment with {' '.join(PINS)}: Python {sys.version.split()[0]}, {os.cpu_count()} processors,")
-    print(f"warm caches on both sides, {rounds} rounds by turns, medians in seconds.\n")
-    print("| | gpufleet | venv + pip | ratio |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="gpufleet-bench-") as scratch:
-        cache = Path(scratch) / "cache"
+    pins = PINS + given.more
+    print(f"Making an environment with {' '.join(pins)}: Python {sys.version.split()[0]}, {os.cpu_count()} processors,")
+    print(f"{given.rounds} rounds by turns, medians in seconds.\n")
+    with tempfile.TemporaryDirectory(prefix="gpufleet-bench-") as place:
+        bench = Bench(Path(place), uv, pins)
+        print("| | gpufleet | venv + pip | ratio |\n|---|---|---|---|")
         for title, imports in (("made", []), ("made and proven by importing the four", IMPORTS)):
-            sides = [(ours, (cache, uv, imports)), (theirs, (cache, imports))]
             times: list[list[float]] = [[], []]
-            for turn in range(rounds + 1):
-                for side, (work, rest) in enumerate(sides):
-                    taken = seconds(work, Path(scratch) / "environment", *rest)
-                    if turn > 0:
-                        times[side].append(taken)
-            mine, other = map(statistics.median, times)
-            print(f"| {title} | {mine:.2f} | {other:.2f} | {other / mine:.1f} |", flush=True)
+            for turn in range(given.rounds + 1):
+                taken = bench.seconds(bench.ours, imports=imports), bench.seconds(bench.theirs, imports)
+                for side in (0, 1) if turn else ():
+                    times[side].append(taken[side])
+            row(title, times)
+        bench.fill()
+        print("\n| | second host, from the wheelhouse | first host, from the index | ratio |\n|---|---|---|---|")
+        times = [[], []]
+        for _turn in range(given.rounds):
+            times[0].append(bench.from_empty(use_index=False, find_links=str(bench.scratch / "wheelhouse")))
+            times[1].append(bench.from_empty())
+        row("made, caches empty", times)
+        bench.ours()
+        idle = [bench.ours()["seconds"] for _turn in range(given.rounds)]
+        print(f"\nA run with nothing to do: {statistics.median(idle):.3f} s in the module (limit 1).")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def _hardware(facts: dict[str, Any]) -> Iterator[str]:
 
 def _plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     driver, python, pytorch = plan["driver"], plan["python"], plan["pytorch"]
+    wanted = plan.get("wanted", ["pytorch"])
     if driver["branch"]:
         what = (
             driver["version"]
@@ -75,7 +76,11 @@ def _plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
         yield "driver", f"{what}: {driver['reason']}"
     yield "python", f"{python['version']} from {python['source']}: {python['reason']}"
-    yield "pytorch", f"{pytorch['version']} ({pytorch['variant']}): {pytorch['reason']}"
+    if "pytorch" in wanted:
+        yield "pytorch", f"{pytorch['version']} ({pytorch['variant']}): {pytorch['reason']}"
+    if "tensorflow" in wanted:
+        flow = plan["tensorflow"]
+        yield "tensorflow", f"{flow['version']} (build for {flow['build']}): {flow['reason']}"
 
 
 def _training(training: dict[str, Any]) -> Iterator[str]:

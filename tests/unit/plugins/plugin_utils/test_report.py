@@ -65,6 +65,13 @@ def test_both_frameworks_and_all_gpus_are_told_of():
     assert "nothing" not in told
 
 
+def test_of_the_frameworks_those_are_told_that_are_wanted():
+    flow = {"version": "2.21.0", "build": "cpu", "reason": "the newest"}
+    told = text({"stack_plan": {**FACTS["stack_plan"], "wanted": ["tensorflow"], "tensorflow": flow}})
+    assert "tensorflow 2.21.0 (build for cpu): the newest" in told
+    assert "pytorch" not in told
+
+
 def test_hardware_that_is_a_stand_in_is_called_one():
     assert "EMULATED" not in text(FACTS)
     assert "EMULATED: this hardware was read from files below /emulation" in text(

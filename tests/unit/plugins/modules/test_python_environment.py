@@ -7,6 +7,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -204,8 +205,8 @@ def test_what_a_check_printed_is_returned_also_by_later_runs(want):
 @pytest.mark.parametrize(
     ("package", "sentence"),
     [
-        ("alpha==9.9", "the index does not offer alpha==9.9"),
-        ("nowhere==1.0", "the index does not offer nowhere"),
+        ("alpha==9.9", "the wheelhouse .* does not offer alpha==9.9; correct the pin or fill it"),
+        ("nowhere==1.0", "the wheelhouse .* does not offer nowhere; correct the pin or fill it"),
         ("other==1.0", "other==1.0 has no wheel for Python "),
     ],
 )
@@ -213,7 +214,7 @@ def test_what_cannot_be_had_ends_in_a_sentence(want, package, sentence):
     ensure(want())
     with pytest.raises(env.Refused) as refusal:
         ensure(want(packages=[package]))
-    assert str(refusal.value).startswith(sentence)
+    assert re.match(sentence, str(refusal.value))
     assert "still leads to" in str(refusal.value)
     assert used(want()) == "1.0"
 

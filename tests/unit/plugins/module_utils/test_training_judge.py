@@ -252,6 +252,7 @@ def test_an_environment_or_a_device_that_cannot_train_is_named_before_training(c
             "numpy.abi",
             "pytorch 1.13.1+cu117 was built for another NumPy than the",
         ),
+        ("torch-2.10.0-without-cudnn", "pytorch", "framework.library_missing", "the library libcudnn.so.9 is missing"),
         ("tensorflow-2.4.4-protobuf-5", "tensorflow", "framework.broken", "TypeError: Descriptors cannot be created"),
     ],
 )

@@ -37,7 +37,7 @@ json.dump({answers!r}[what], open(sys.argv[sys.argv.index("--json") + 1], "w"))
 @pytest.fixture
 def fleet(tmp_path):
     """Write an inventory of hosts that are this machine, each with an environment of its own."""
-    hosts = {}
+    hosts = {"idle": {"workstation_root": str(tmp_path / "idle"), "stack_components": ["hadoop_client"]}}
     for name, run, hangs in (("good", CPU, ()), ("bad", BAD, ()), ("hung", CPU, ("run",)), ("empty", None, ())):
         hosts[name] = {"workstation_root": str(tmp_path / name)}
         folder = tmp_path / name / "envs" / "pytorch" / "current" / "bin"
@@ -89,12 +89,14 @@ def test_every_host_is_in_the_report_and_those_that_do_not_train_fail(fleet):
         "bad": "1",
         "hung": "1",
         "empty": "1",
+        "idle": "0",
     }
+    assert told["idle"].get("skipped") == "1"
     assert "the CPU reached an accuracy of 0.100" in told["bad"].find(".//failure").get("message")
     assert "there is no" in told["empty"].find(".//failure").get("message")
     assert "timed out after" in told["hung"].find(".//failure").get("message")
     recap = {line.split()[0]: line for line in done.stdout.splitlines() if "ok=" in line}
-    assert "failed=0" in recap["good"]
+    assert "failed=0" in recap["good"] and "failed=0" in recap["idle"]
     assert all("failed=1" in recap[name] for name in ("bad", "hung", "empty"))
     kept = json.loads((fleet / "bad" / "training.json").read_text())
     assert (kept["result"], kept["pytorch"]["accuracy"]) == ("failed", 0.1)

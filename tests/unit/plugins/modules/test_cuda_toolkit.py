@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
@@ -21,6 +22,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._host import 
 
 SEARCH_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 UV = shutil.which("uv", path=SEARCH_PATH)
+ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
 pytestmark = [
     pytest.mark.skipif(UV is None, reason="there is no uv to build with"),
@@ -365,3 +367,36 @@ def test_a_state_that_cannot_be_read_is_written_anew(want, tmp_path):
     (tmp_path / "opt" / "cuda" / "state.json").write_text("{")
     assert ensure(want())["reason"] == "the toolkits in use are noted anew"
     assert json.loads((tmp_path / "opt" / "cuda" / "state.json").read_text())["now"]["default"] == "13.0"
+
+
+@pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook")
+@pytest.mark.parametrize("version", ["12.9", "9.9"], ids=["good", "failed"])
+def test_ansible_runs_it_and_shows_no_login(want, tmp_path, version):
+    wanted = want()
+    options = {name: getattr(wanted.wheels, name) for name in ("python", "use_index", "find_links", "uv", "cache_dir")}
+    options.update(
+        root=wanted.root,
+        profile=wanted.profile,
+        architectures=["7.0"],
+        toolkits=[{"version": "12.9", "pins": ["stand-in-toolkit==" + version]}],
+        index_url="https://me:canary@mirror.invalid/simple",
+        repository_url="https://me:canary@mirror.invalid/cuda",
+    )
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [{"gpufleet.workstation.cuda_toolkit": options}]}]
+    (tmp_path / "play.json").write_text(json.dumps(play))
+    words = ["-i", "host,", "-c", "local", "-vvv", "--diff", "-e", f"ansible_python_interpreter={sys.executable}"]
+    said = subprocess.run(
+        [ANSIBLE_PLAYBOOK, *words, str(tmp_path / "play.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(sys.path), ANSIBLE_NOCOLOR="1"),
+    ).stdout
+    assert ("changed=1" if version == "12.9" else "failed=1") in said, said
+    assert "canary" not in said
+    assert "+CUDA 12.9 at" in said if version == "12.9" else "CUDA 12.9 was not taken into use" in said
+    for top, _folders, names in os.walk(wanted.root):
+        for name in names:
+            with open(os.path.join(top, name), "rb") as file:
+                assert b"canary" not in file.read(), name

@@ -2,6 +2,7 @@
 # make demo-clean   remove all that the demo and the tests made in Docker
 # make test         every test: lint, unit, machine, packages, molecule
 # make verify-matrix  compare the compatibility data with what the package index serves today
+# make spark-upgrade  two releases of Spark, forth and back
 # make lint | unit | machine | packages | molecule [SCENARIO=pytorch] | bench | collection | clean
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SCENARIO ?= default training_check pytorch python bootstrap
 PARALLEL ?= 2
 
-.PHONY: demo demo-clean test verify-matrix lint unit machine packages molecule bench collection clean venv engine
+.PHONY: demo demo-clean test verify-matrix spark-upgrade lint unit machine packages molecule bench collection clean venv engine
 
 demo: venv
 	@$(PYTHON) tests/workbench/engine.py up debian12
@@ -56,6 +57,11 @@ molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian11 debian12 debian13
 	@mkdir -p .cache/molecule
 	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {}
+
+# Two whole releases of Spark, so not in CI: upgrade, back, forth.
+spark-upgrade: venv .cache/artifact
+	@$(PYTHON) tests/workbench/engine.py up debian12
+	molecule test -s spark_upgrade
 
 verify-matrix: venv
 	$(PYTHON) tests/matrix/verify.py

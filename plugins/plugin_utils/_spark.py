@@ -59,9 +59,9 @@ def refusals(settings: dict[str, Any], gpus: list[dict[str, Any]], data: dict[st
         )
     if not re.match(r"local(\[.+\])?$|yarn$|spark://|k8s://", master):
         found.append(f"spark_master is {master!r}; it can be local[*], yarn, spark://HOST:7077 or k8s://...")
-    if master == "yarn" and not settings["hadoop_conf_dir"]:
+    if master == "yarn" and not settings["hadoop_config_dir"]:
         found.append(
-            "spark_master is yarn, and spark_hadoop_conf_dir does not say where the cluster's configuration is"
+            "spark_master is yarn, and spark_hadoop_config_dir does not say where the cluster's configuration is"
         )
     if "worker" in settings["services"] and not master.startswith("spark://"):
         found.append(f"a worker needs a master, and spark_master is {master!r}; set it to spark://HOST:7077")
@@ -90,6 +90,10 @@ def rapids_refusals(settings: dict[str, Any], gpus: list[dict[str, Any]], data: 
         found.append(
             f"RAPIDS {version} has no build for Spark {settings['version']}; the newest that it has is for "
             f"{max(row['spark'], key=number)}. Choose that in spark_version, or empty spark_rapids_version"
+        )
+    if not settings["rapids_jar"]:
+        found.append(
+            "the RAPIDS jar is nowhere to be had; name it in spark_rapids_jar, or a Maven repository in spark_maven_url"
         )
     least = row["cuda"].get(cuda)
     if least is None:
@@ -122,7 +126,7 @@ def plan(settings: dict[str, Any], gpus: list[dict[str, Any]], java_home: str, d
 
 def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return the C(folders), C(files) and C(absent) of the module config_files, and the C(units)."""
-    conf, data, user = settings["conf_dir"], settings["data"], settings["service_user"]
+    conf, data, user = settings["config_dir"], settings["data"], settings["service_user"]
     units = [name for name in SERVICES if name in settings["services"]]
     # Who shares the secret may read the files that hold it.
     group = user if units else "root"
@@ -173,9 +177,9 @@ def spark_defaults(settings: dict[str, Any], gpus: list[dict[str, Any]]) -> dict
         values["spark.worker.cleanup.enabled"] = True
         if gpus:
             values["spark.worker.resource.gpu.amount"] = len(gpus)
-            values["spark.worker.resource.gpu.discoveryScript"] = f"{settings['conf_dir']}/gpus.sh"
+            values["spark.worker.resource.gpu.discoveryScript"] = f"{settings['config_dir']}/gpus.sh"
     if gpus:
-        values["spark.executor.resource.gpu.discoveryScript"] = f"{settings['conf_dir']}/gpus.sh"
+        values["spark.executor.resource.gpu.discoveryScript"] = f"{settings['config_dir']}/gpus.sh"
     if settings["secret"]:
         values |= {"spark.authenticate": True, "spark.authenticate.secret": settings["secret"]}
         values["spark.network.crypto.enabled"] = True
@@ -192,13 +196,13 @@ def spark_env(settings: dict[str, Any], java_home: str) -> str:
     fixed = {
         "JAVA_HOME": java_home,
         "SPARK_LOCAL_IP": settings["local_ip"],
-        "HADOOP_CONF_DIR": settings["hadoop_conf_dir"],
+        "HADOOP_CONF_DIR": settings["hadoop_config_dir"],
         "SPARK_LOCAL_DIRS": f"{data}/local",
         "SPARK_DAEMON_MEMORY": settings["daemon_memory"],
         "SPARK_DAEMON_JAVA_OPTS": f"-Djava.io.tmpdir={data}/scratch",
         "SPARK_LOG_DIR": f"{data}/log",
         "SPARK_WORKER_DIR": f"{data}/work",
-        "SPARK_WORKER_CORES": settings["worker_cores"] or "",
+        "SPARK_WORKER_CORES": int(settings["worker_cores"]) or "",
         "SPARK_WORKER_MEMORY": settings["worker_memory"],
         **settings["environment"],
     }
@@ -252,7 +256,7 @@ def command(settings: dict[str, Any]) -> str:
         home = f"SPARK_HOME={settings['root']}/spark/current"
     else:
         home = f"for SPARK_HOME in {settings['root']}/envs/spark/current/lib/python*/site-packages/pyspark; do :; done"
-    return COMMAND.format(head=HEAD.strip(), home=home, conf=settings["conf_dir"])
+    return COMMAND.format(head=HEAD.strip(), home=home, conf=settings["config_dir"])
 
 
 def unit_name(name: str) -> str:

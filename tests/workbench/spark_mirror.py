@@ -49,7 +49,8 @@ def make(mirror: Path, version: str) -> None:
         (sdist,) = Path(folder).glob("pyspark-*.tar.gz")
         with tarfile.open(sdist) as archive:
             archive.extractall(folder)  # noqa: S202 (the index's own archive, whose checksum pip has compared)
-        pack(Path(folder) / f"pyspark-{version}", name, target)
+        pack(Path(folder) / f"pyspark-{version}", name, Path(folder) / target.name)
+        (Path(folder) / target.name).replace(target)
     digest = hashlib.sha512(target.read_bytes()).hexdigest()
     target.with_suffix(".tgz.sha512").write_text(f"{digest}  {target.name}\n", encoding="utf-8")
 

@@ -1,6 +1,9 @@
 """What a user can rely on where Spark works for one host alone."""
 
 import json
+import os
+import re
+import subprocess
 
 testinfra_hosts = ["ansible://spark-local"]
 
@@ -72,5 +75,44 @@ def test_nothing_of_the_check_stays(host):
     assert host.file("/var/lib/gpufleet/spark/scratch").mode == 0o1777
 
 
-def test_no_service_runs_that_nobody_asked_for(host):
-    assert host.run("systemctl list-unit-files 'gpufleet-spark-*' --no-legend").stdout == ""
+def test_other_programs_reach_the_tables_through_the_thrift_server(host):
+    unit = host.service("gpufleet-spark-thrift-server")
+    assert unit.is_running and unit.is_enabled
+    assert host.socket("tcp://127.0.0.1:10000").is_listening
+    assert not host.socket("tcp://0.0.0.0:10000").is_listening
+    answer = host.check_output(
+        "beeline -u jdbc:hive2://127.0.0.1:10000 --silent=true --outputformat=csv2 -e 'SELECT 6 * 7 AS n' 2>/dev/null"
+    )
+    assert answer.split() == ["n", "42"]
+
+
+def test_no_other_service_runs(host):
+    listed = host.check_output("systemctl list-unit-files 'gpufleet-spark-*' --no-legend")
+    assert [line.split()[0] for line in listed.splitlines()] == ["gpufleet-spark-thrift-server.service"]
+
+
+def test_a_run_that_changes_nothing_is_a_handful_of_tasks_without_the_network(host):
+    playbook = os.path.join(os.environ["MOLECULE_SCENARIO_DIRECTORY"], "converge.yml")
+    subprocess.run(["docker", "network", "disconnect", "bridge", "spark-local"], check=True)
+    try:
+        answer = subprocess.run(
+            ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "spark-local", playbook],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["docker", "network", "connect", "bridge", "spark-local"], check=True)
+    assert answer.returncode == 0, answer.stdout[-3000:]
+    assert re.search(r"spark-local +: ok=\d+ +changed=0 ", answer.stdout)
+    tasks = re.findall(r"TASK \[gpufleet\.workstation\.spark : ([^\]]*)\]", answer.stdout)
+    executed = [task for task in tasks if not task.startswith("Validating arguments")]
+    # Without services, the user and the units fall away.
+    assert executed == [
+        "Look for a Java that Spark runs on",
+        "Build the Python of drivers and workers",
+        "Create the user of the services",
+        "Write the configuration",
+        "Have the services run now and after a restart of the host",
+        "Prove that it works",
+    ]

@@ -21,14 +21,14 @@ SETTINGS = {
     "version": "4.3.0",
     "root": "/opt/gpufleet",
     "data": "/srv/spark",
-    "conf_dir": "/etc/gpufleet/spark",
+    "config_dir": "/etc/gpufleet/spark",
     "bin_dir": "/usr/local/bin",
     "java_version": "",
     "python": "/opt/gpufleet/envs/spark/current/bin/python",
     "python_version": "python3",
     "master": "local[*]",
     "local_ip": "192.0.2.7",
-    "hadoop_conf_dir": "",
+    "hadoop_config_dir": "",
     "properties": {},
     "environment": {},
     "log_level": "warn",
@@ -104,17 +104,18 @@ def test_every_java_of_the_data_is_taken_and_every_other_refused(row):
         ({"java_version": "11"}, "Spark 4.3.0 runs on Java 21 or 17 and not on 11"),
         ({"python_version": "3.9"}, "Spark 4.3.0 needs Python 3.11 or newer and was given 3.9"),
         ({"master": "mesos://host"}, "spark_master is 'mesos://host'"),
-        ({"master": "yarn"}, "spark_hadoop_conf_dir does not say"),
+        ({"master": "yarn"}, "spark_hadoop_config_dir does not say"),
         ({"services": ["worker"]}, "a worker needs a master, and spark_master is 'local[*]'"),
         ({"services": ["master"], "local_ip": "127.0.0.1"}, "where no other host reaches a master or a worker"),
         ({"hive_metastore": "jdbc:mysql://host"}, "it can be embedded, thrift://HOST:9083 or empty"),
+        ({"rapids_version": "26.08.1", "version": "4.2.0"}, "the RAPIDS jar is nowhere to be had"),
         ({"rapids_version": "1.0"}, "RAPIDS 1.0 is not in the compatibility data"),
         (
-            {"rapids_version": "26.08.1"},
+            {"rapids_version": "26.08.1", "rapids_jar": "/r.jar"},
             "RAPIDS 26.08.1 has no build for Spark 4.3.0; the newest that it has is for 4.2.0",
         ),
         (
-            {"rapids_version": "26.08.1", "version": "4.2.0", "rapids_cuda": "11"},
+            {"rapids_version": "26.08.1", "version": "4.2.0", "rapids_cuda": "11", "rapids_jar": "/r.jar"},
             "is built for CUDA 13 and 12 and not for 11",
         ),
     ],
@@ -159,12 +160,19 @@ def test_a_line_break_in_a_property_is_refused():
 
 
 def test_a_shell_reads_what_was_meant():
-    found = environment(environment={"SPARK_CONF": "it's $HOME & more"}, hadoop_conf_dir="/etc/hadoop/my conf")
+    found = environment(environment={"SPARK_CONF": "it's $HOME & more"}, hadoop_config_dir="/etc/hadoop/my conf")
     assert found["JAVA_HOME"] == "/usr/lib/jvm/java-17-openjdk-amd64"
     assert found["SPARK_LOCAL_IP"] == "192.0.2.7"
     assert found["SPARK_CONF"] == "it's $HOME & more"
     assert found["HADOOP_CONF_DIR"] == "/etc/hadoop/my conf"
     assert found["PYSPARK_PYTHON"] == SETTINGS["python"]
+
+
+def test_a_worker_offers_what_it_is_told_to():
+    # ansible-core before 2.19 hands numbers over as text.
+    assert "SPARK_WORKER_CORES" not in environment(worker_cores="0")
+    found = environment(worker_cores="2", worker_memory="1g")
+    assert (found["SPARK_WORKER_CORES"], found["SPARK_WORKER_MEMORY"]) == ("2", "1g")
 
 
 def test_a_python_that_a_user_has_set_for_one_job_stands():
@@ -183,7 +191,7 @@ def test_nothing_temporary_goes_to_tmp():
 
 
 def test_executors_of_a_cluster_that_is_not_ours_are_told_no_folder_of_ours():
-    assert "spark.executor.defaultJavaOptions" not in defaults(master="yarn", hadoop_conf_dir="/etc/hadoop")
+    assert "spark.executor.defaultJavaOptions" not in defaults(master="yarn", hadoop_config_dir="/etc/hadoop")
 
 
 def test_the_owners_properties_have_the_last_word():

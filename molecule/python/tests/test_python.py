@@ -65,9 +65,8 @@ def test_people_find_the_environments(host):
     assert "numpy" in host.check_output("gpufleet list")
     code = "import numpy; print(numpy.ones(2).sum())"
     assert host.check_output("gpufleet run python python -c %s", code) == "2.0"
-    login = host.check_output(
-        "bash -lc 'gpufleet activate python && python -c %s'", "import numpy, sys; print(sys.prefix)"
-    )
+    script = "gpufleet activate python && python -c 'import numpy, sys; print(sys.prefix)'"
+    login = host.check_output("bash -lc %s", script)
     assert login.startswith("/opt/gpufleet/envs/python/")
     refused = host.run("gpufleet run nosuch true")
     assert refused.rc == 1 and "there is no environment 'nosuch'; there are:" in refused.stderr

@@ -411,28 +411,12 @@ class AptDriver:
                 os.unlink(path)
 
     def _finish(self) -> None:
-        """Do what stands beside the packages: files, holds, initramfs, services."""
+        """Do what stands beside the packages: files, holds, initramfs."""
         run, wanted = self.run, self.wanted
         run.file(_driver.MODULES_LOAD, _driver.modules_load(wanted.peermem))
         run.file(_driver.UNATTENDED, _driver.unattended_conf() if wanted.hold else "")
         run.initramfs()
         self.hold()
-        if wanted.persistence and run.host.exists("/run/systemd/system"):
-            unit = next(
-                (
-                    text
-                    for folder in ("/lib/systemd/system/", "/usr/lib/systemd/system/")
-                    for text in [run.host.read_text(folder + _driver.PERSISTENCE_UNIT, quiet=True)]
-                    if text
-                ),
-                "",
-            )
-            if unit:
-                if run.file(_driver.PERSISTENCE, _driver.persistence_conf(unit)) and not run.check_mode:
-                    run.host.run(["systemctl", "daemon-reload"], 60)
-                run.service(_driver.PERSISTENCE_UNIT, True)
-        if run.machine.nvswitches:
-            run.service("nvidia-fabricmanager", True)
 
     # ---- holds ----
 

@@ -138,8 +138,6 @@ class DnfDriver:
         run.file(_driver.MODULES_LOAD, _driver.modules_load(wanted.peermem))
         run.initramfs()
         self._lock()
-        if wanted.persistence and "nvidia-persistenced" in self.packages:
-            run.service(_driver.PERSISTENCE_UNIT, True)
         driver = installed_driver(self.packages)
         if not driver:
             raise Failed(

@@ -197,26 +197,34 @@ class Run:
             self.reasons.append("the initramfs is rebuilt")
         self.remember(initramfs=digest)
 
-    def service(self, name: str, wanted: bool) -> None:
-        """Enable a service and, where a GPU is driven, start it; or stop and disable it."""
+    def services(self, version: Optional[str]) -> None:
+        """Enable what keeps the driver loaded and NVSwitches joined; started is only what has its own driver loaded."""
         if not self.host.exists("/run/systemd/system"):
             return
+        folders = ("/lib/systemd/system/", "/usr/lib/systemd/system/")
+        units = [self.host.read_text(folder + _driver.PERSISTENCE_UNIT, quiet=True) for folder in folders]
+        if self.wanted.persistence and any(units):
+            text = _driver.persistence_conf(next(filter(None, units)))
+            if self.file(_driver.PERSISTENCE, text) and not self.check_mode:
+                self.host.run(["systemctl", "daemon-reload"], SERVICE_SECONDS)
+            self._service(_driver.PERSISTENCE_UNIT, self.machine.loaded == version)
+        if self.machine.nvswitches:
+            self._service("nvidia-fabricmanager.service", self.machine.loaded == version)
+
+    def _service(self, name: str, start: bool) -> None:
         enabled = self.host.run(["systemctl", "is-enabled", "--quiet", name], SERVICE_SECONDS).rc == 0
-        start = wanted and self.machine.gpus and not self.machine.container
+        start = start and not self.machine.container
         active = not start or self.host.run(["systemctl", "is-active", "--quiet", name], SERVICE_SECONDS).rc == 0
-        if enabled == wanted and active:
+        if enabled and active:
             return
-        self.reasons.append(f"{name} is {'enabled' if wanted else 'disabled'}")
+        self.reasons.append(f"{name} is {'started' if enabled else 'enabled'}")
         if self.check_mode:
             return
-        verb = ["enable"] if wanted else ["disable", "--now"]
-        answer = self.host.run(["systemctl", *verb, name], SERVICE_SECONDS)
-        if answer.rc == 0 and not active:
-            answer = self.host.run(["systemctl", "restart", name], SERVICE_SECONDS)
-        if answer.rc != 0 and wanted:
-            raise Failed(
-                f"{name} cannot be started: {answer.error or answer.stderr.strip()}; see `journalctl -u {name}`"
-            )
+        for command in ([] if enabled else ["enable"]) + ([] if active else ["restart"]):
+            answer = self.host.run(["systemctl", command, name], SERVICE_SECONDS)
+            if answer.rc != 0:
+                said = answer.error or answer.stderr.strip()
+                raise Failed(f"`systemctl {command} {name}` failed: {said}; see `journalctl -u {name}`")
 
     def bring_up(self, version: str, flavor: Optional[str]) -> Dict[str, Any]:
         """Make the installed driver the loaded one without a reboot; else say that a reboot is needed, and why."""

@@ -30,6 +30,7 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
     else:
         version, flavor = backend.previous() if wanted.state == "previous" else backend.present()
         reboot = run.bring_up(version, flavor)
+        run.services(version)
     return {
         "changed": bool(run.reasons),
         "reasons": run.reasons,

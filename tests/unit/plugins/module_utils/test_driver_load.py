@@ -17,9 +17,10 @@ NVRM = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Tue Jan 1 00:00:00 U
 class Kernel(Host):
     """A host with one V100, whose modprobe loads ``installed`` and refuses to unload what is named in ``stuck``."""
 
-    def __init__(self, root, installed="535.261.03", stuck=(), refuses=""):
+    def __init__(self, root, installed="535.261.03", stuck=(), refuses="", stopped=False):
         super().__init__(str(root))
-        self.installed, self.stuck, self.refuses, self.commands = installed, stuck, refuses, []
+        self.installed, self.stuck, self.refuses, self.stopped = installed, stuck, refuses, stopped
+        self.commands = []
         device = "sys/bus/pci/devices/0000:3b:00.0/"
         files = {
             device + "vendor": "0x10de",
@@ -69,7 +70,8 @@ class Kernel(Host):
             if self.refuses:
                 return Result(1, "", self.refuses, None)
             self.loads(self.installed, "nvidia", "nvidia_uvm")
-        return Result(0 if argv[:2] != ["systemctl", "is-active"] or "persistenced" in argv[-1] else 3, "", "", None)
+        active = "persistenced" in argv[-1] and not self.stopped
+        return Result(0 if argv[:2] != ["systemctl", "is-active"] or active else 3, "", "", None)
 
 
 def bring_up(kernel, **wanted):
@@ -177,6 +179,30 @@ def test_check_mode_foretells_and_touches_no_module(tmp_path):
     assert run.bring_up("535.261.03", "proprietary")["needed"] is False
     assert run.reasons == ["driver 470.256.02 is loaded and 535.261.03 is installed"]
     assert kernel.commands == []
+
+
+def test_the_daemon_is_started_when_its_own_driver_is_loaded_and_only_enabled_before(tmp_path):
+    kernel = Kernel(tmp_path, stopped=True).loads("470.256.02", "nvidia")
+    kernel.put("lib/systemd/system/nvidia-persistenced.service", "[Service]\nExecStart=/bin/p --no-persistence-mode\n")
+    Run(kernel, Wanted(), False).services("535.261.03")  # the other one is still loaded; a reboot is due
+    assert [command for command in kernel.commands if "is-" not in command] == ["systemctl daemon-reload"]
+    assert (
+        "ExecStart=/bin/p\n"
+        in kernel.read_text("/etc/systemd/system/nvidia-persistenced.service.d/gpufleet.conf") + "\n"
+    )
+    kernel.loads("535.261.03", "nvidia")
+    Run(kernel, Wanted(), False).services("535.261.03")
+    assert kernel.commands[-1] == "systemctl restart nvidia-persistenced.service"
+
+
+def test_the_fabric_manager_runs_where_an_nvswitch_is_and_nowhere_else(tmp_path):
+    kernel = Kernel(tmp_path, stopped=True).loads("535.261.03", "nvidia")
+    Run(kernel, Wanted(), False).services("535.261.03")
+    assert kernel.commands == []
+    kernel.put("sys/bus/pci/devices/0000:c4:00.0/vendor", "0x10de")
+    kernel.put("sys/bus/pci/devices/0000:c4:00.0/class", "0x068000")
+    Run(kernel, Wanted(), False).services("535.261.03")
+    assert kernel.commands[-1] == "systemctl restart nvidia-fabricmanager.service"
 
 
 def test_an_initramfs_is_rebuilt_once_and_again_only_if_that_failed(tmp_path):

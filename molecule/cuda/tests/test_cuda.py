@@ -66,8 +66,8 @@ def test_a_whole_program_is_built_and_lacks_only_a_driver(host):
         assert host.run("bash -lc 'command -v nvcc'").rc != 0  # NVIDIA's wheels bring nvcc from CUDA 13 on
         return
     host.check_output("printf %%s %s >/tmp/p.cu", PROGRAM)
-    host.check_output("bash -lc 'nvcc -arch=sm_80 -o /tmp/p /tmp/p.cu'")
-    assert "driver version is insufficient" in host.run("/tmp/p").stdout
+    host.check_output("bash -lc 'nvcc -arch=sm_80 -o /var/tmp/p /tmp/p.cu'")
+    assert "driver version is insufficient" in host.run("/var/tmp/p").stdout
 
 
 def test_the_default_is_what_the_plan_says(host):

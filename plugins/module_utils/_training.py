@@ -151,8 +151,10 @@ def _ask(options, what, name, seconds, ask, measure):
     words = {"framework": name, "python": measure["python"]}
     if error == "not found":
         return None, [finding("environment.missing", **words)]
-    if error:
+    if error and error.startswith("timed out"):
         return None, [finding("check.broken", said=f"it {error}")]
+    if error:  # such as a file that may not be executed
+        return None, [finding("environment.broken", said=error, **words)]
     code = "environment.broken" if what == "probe" else "check.broken"
     return None, [finding(code, said=f"status {status}: {last_line(said)}", **words)]
 

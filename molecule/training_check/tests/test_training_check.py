@@ -107,14 +107,14 @@ def test_an_environment_that_is_not_there_fails(check):
 
 
 def test_a_numpy_of_another_abi_has_its_sentence(host, check, framework, python):
-    """A stand-in: a folder on the path with a framework that says what a real one says of a NumPy of another ABI."""
+    """A stand-in, outside of /tmp, where programs may not run: a framework that says what a real one says then."""
     module = {"pytorch": "torch", "tensorflow": "tensorflow"}[framework]
     said = "raise ImportError('numpy.core.multiarray failed to import')"
-    host.check_output(f"mkdir -p /tmp/abi/bin /tmp/abi/path/{module}")
-    host.check_output(f'echo "{said}" >/tmp/abi/path/{module}/__init__.py')
-    host.check_output(f"printf '#!/bin/sh\\nPYTHONPATH=/tmp/abi/path exec {python} \"$@\"\\n' >/tmp/abi/bin/python")
-    host.check_output("chmod 755 /tmp/abi/bin/python")
-    training = check(environments={framework: "/tmp/abi"})
+    host.check_output(f"mkdir -p /opt/abi/bin /opt/abi/path/{module}")
+    host.check_output(f'echo "{said}" >/opt/abi/path/{module}/__init__.py')
+    host.check_output(f"printf '#!/bin/sh\\nPYTHONPATH=/opt/abi/path exec {python} \"$@\"\\n' >/opt/abi/bin/python")
+    host.check_output("chmod 755 /opt/abi/bin/python")
+    training = check(environments={framework: "/opt/abi"})
     assert codes(training) == ["numpy.abi"]
     assert "was built for another NumPy than the installed 2.4.6" in training["reason"]
 

@@ -119,6 +119,7 @@ def test_a_loss_that_is_no_number_is_null_in_the_fact_and_named_in_the_reason():
     [
         ((None, "not found", None, ""), "environment.missing", "there is no /envs/pytorch/current/bin/python"),
         ((None, "timed out after 9 s", None, ""), "check.broken", "it timed out after 9 s"),
+        ((None, "Permission denied", None, ""), "environment.broken", "bin/python does not start: Permission denied"),
         ((None, None, 1, "x\nSyntaxError: f-string"), "environment.broken", "status 1: SyntaxError: f-string"),
         (({"framework": "pytorch"}, None, 0, ""), "environment.broken", "status 0"),
     ],

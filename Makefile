@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SCENARIO ?= default training_check pytorch python bootstrap
 PARALLEL ?= 2
 
-.PHONY: demo demo-clean test verify-matrix spark-upgrade lint unit machine packages molecule bench collection clean venv engine
+.PHONY: demo demo-clean test verify-matrix spark-upgrade lint unit machine packages molecule hadoop hdfs-training bench collection clean venv engine
 
 demo: venv
 	@$(PYTHON) tests/workbench/engine.py up debian12
@@ -62,6 +62,11 @@ molecule: venv .cache/artifact
 spark-upgrade: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian12
 	molecule test -s spark_upgrade
+
+# Bigger scenarios with a real HDFS: the client with Kerberos and every failure, and a training on what lies in HDFS.
+hadoop: SCENARIO = hadoop_client
+hdfs-training: SCENARIO = hdfs_training
+hadoop hdfs-training: molecule
 
 verify-matrix: venv
 	$(PYTHON) tests/matrix/verify.py

@@ -23,6 +23,7 @@ IMPATIENT = (
     "dfs.client.max.block.acquire.failures=1",
     "dfs.client.block.write.retries=1",
 )
+BRIEF = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # a third less processor time for a Java that ends at once
 # The first that is found in what Hadoop or Kerberos said names the cause.
 CAUSES = (
     (
@@ -161,7 +162,7 @@ def check(host, options: Dict[str, Any]) -> Dict[str, Any]:
     began = time.monotonic()
     deadline = began + options["timeout"]
     scratch = tempfile.mkdtemp(prefix="gpufleet-hdfs-")
-    environment = dict(options["environment"])
+    environment = {"HADOOP_CLIENT_OPTS": BRIEF, **options["environment"]}
     if options["keytab"]:
         environment["KRB5CCNAME"] = "FILE:" + os.path.join(scratch, "tickets")
     content = f"gpufleet {os.uname().nodename} {os.getpid()} {time.time()}\n"

@@ -10,5 +10,5 @@ if [ -z "${JAVA_HOME:-}" ]; then
 fi
 CLASSPATH="$HADOOP_CONF_DIR:$HADOOP_HOME/share/hadoop/client/*:$HADOOP_HOME/share/hadoop/common/lib/*"
 run() {
-    exec "$JAVA_HOME/bin/java" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn ${HADOOP_OPTS:-} -cp "$CLASSPATH" "$@"
+    exec "$JAVA_HOME/bin/java" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn ${HADOOP_OPTS:-} ${HADOOP_CLIENT_OPTS:-} -cp "$CLASSPATH" "$@"
 }

@@ -173,6 +173,8 @@ def spark_defaults(settings: dict[str, Any], gpus: list[dict[str, Any]]) -> dict
             "spark.history.fs.logDirectory": events,
         }
         values |= {"spark.eventLog.rolling.enabled": True, "spark.history.fs.cleaner.enabled": True}
+    if "master" in services:
+        values["spark.master.rest.enabled"] = False  # a second door, port 6066, that asks nobody for the secret
     if "worker" in services:
         values["spark.worker.cleanup.enabled"] = True
         if gpus:

@@ -67,6 +67,10 @@ def test_a_job_without_the_secret_is_not_taken(host):
     assert len(after["completedapps"]) == len(before["completedapps"])
 
 
+def test_the_master_takes_jobs_at_no_other_door(host):
+    assert not host.socket(f"tcp://{address(host)}:6066").is_listening
+
+
 def test_the_secret_is_closed_to_others(host):
     defaults = host.file("/etc/gpufleet/spark/spark-defaults.conf")
     assert (defaults.mode, defaults.user, defaults.group) == (0o640, "root", "spark")

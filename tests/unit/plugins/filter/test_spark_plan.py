@@ -250,6 +250,10 @@ def test_a_secret_turns_authentication_on():
     assert (found["spark.authenticate"], found["spark.authenticate.secret"]) == ("true", "canary")
 
 
+def test_a_master_takes_jobs_at_no_door_without_a_lock():
+    assert defaults(services=["master"], secret="canary")["spark.master.rest.enabled"] == "false"  # noqa: S106
+
+
 def test_units_are_those_that_are_asked_for_and_the_others_go():
     result = spark_plan({**SETTINGS, "services": ["worker", "master"], "master": MASTER})
     assert result["units"] == ["gpufleet-spark-master.service", "gpufleet-spark-worker.service"]

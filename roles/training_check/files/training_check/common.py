@@ -11,8 +11,8 @@ import time
 CLASSES = 10
 # Images in a batch of the plain loop, by data set.
 BATCH_SIZE = {"digits": 4, "cifar10": 32}
-# Images in a batch, and learning rate, of the fast loop. For the digits five seeds were compared with the plain loop
-# (docs/benchmarks.md); for CIFAR-10 the rate is scaled in the same way and was not measured.
+# Images in a batch, and learning rate, of the fast loop. For the digits they were compared with the plain loop
+# (docs/benchmarks.md); for CIFAR-10 the rate is scaled as the batch is and was not measured.
 FAST = {"digits": (32, 0.02), "cifar10": (512, 0.02)}
 # For every process of the check: what makes arithmetic repeatable, and less talk.
 ENVIRONMENT = {

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional
 # A small job is done in no time with few partitions, and needs no web page.
 PROPERTIES = {"spark.sql.shuffle.partitions": "2", "spark.ui.enabled": "false"}
 MARK = "gpufleet-spark-check: "
+STEP = "gpufleet-spark-check is at "
 WORDS = 300
 # The first that is found in the output names the cause; those that hide behind others come first.
 _CAUSES = [
@@ -126,6 +127,10 @@ def failure(result: Optional[Dict[str, Any]], error: Optional[str], rc: Optional
     """Return the sentence for a check that did not pass."""
     if error == "not found":
         return "there is no spark-submit; run role spark first"
+    if not result and STEP in output:
+        # What was said before the last step did not stop it: a cluster that had no executor yet, for one.
+        at, _newline, output = output.rpartition(STEP)[2].partition("\n")
+        error = "{} at {}".format(error or f"ended with status {rc} and without a result", at)
     known = cause(output, master)
     if result and result["result"] == "failed":
         reason = result.get("reason", "")

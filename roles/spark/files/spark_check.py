@@ -23,6 +23,7 @@ ROWS = 1000
 STREAM_FILES = 3
 STREAM_ROWS = 30
 MARK = "gpufleet-spark-check: "
+STEP = "gpufleet-spark-check is at "
 
 
 class Wrong(Exception):
@@ -118,6 +119,7 @@ def prove(spark, path):
         spark.sql(f"CREATE DATABASE {name} LOCATION '{place}/tables'")
         spark.sql(f"USE {name}")
         for step, work in STEPS:
+            print(STEP + step, file=sys.stderr, flush=True)  # so that who gives up knows how far it was
             began = time.monotonic()
             result.update(work(spark, place))
             result["seconds"][step] = round(time.monotonic() - began, 1)

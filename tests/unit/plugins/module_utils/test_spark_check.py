@@ -2,10 +2,12 @@
 """What is said about a Spark that does not work is the reason, not the last line of a traceback."""
 
 import json
+import os
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _spark_check as check
 
+CHECKOUT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), *[os.pardir] * 4))
 PASSED = {"result": "passed", "reason": "", "worker": {}, "hive_rows": 1000, "stream_rows": 60}
 PYTHON_TRACE = """Traceback (most recent call last):
   File "spark_check.py", line 10, in main
@@ -88,6 +90,25 @@ def test_a_job_that_nobody_takes_says_so_when_its_time_is_up():
     output = "WARN TaskSchedulerImpl: Initial job has not accepted any resources; check your cluster UI\n" * 3
     sentence = check.failure(None, "timed out after 300 s", None, output, "")
     assert sentence.startswith("Spark timed out after 300 s: the cluster gave the job no executor")
+
+
+def test_what_a_later_step_has_overcome_is_no_cause():
+    waited = "WARN TaskSchedulerImpl: Initial job has not accepted any resources; check your cluster UI\n"
+    output = check.STEP + "jobs\n" + waited + check.STEP + "a Hive table\n"
+    assert check.failure(None, "timed out after 600 s", None, output, "") == (
+        "Spark timed out after 600 s at a Hive table: it said nothing"
+    )
+    assert "no executor" in check.failure(None, "timed out after 600 s", None, check.STEP + "jobs\n" + waited, "")
+    assert check.failure(None, None, 137, check.STEP + "a stream\n", "") == (
+        "Spark ended with status 137 and without a result at a stream: it said nothing"
+    )
+
+
+def test_module_and_program_agree_on_what_marks_a_line():
+    program = os.path.join(CHECKOUT, "roles", "spark", "files", "spark_check.py")
+    with open(program, encoding="utf-8") as file:
+        text = file.read()
+    assert f'MARK = "{check.MARK}"' in text and f'STEP = "{check.STEP}"' in text
 
 
 def test_a_program_that_dies_without_a_word_is_told_of():

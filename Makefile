@@ -10,7 +10,8 @@ VENV := .venv
 # Molecule: take scenarios from molecule/, two at a time; with prerun off (see .config/molecule/config.yml).
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# The longest first, so that two at a time end together.
+# The longest first, so that two at a time end together. Not among them, each with SCENARIO=NAME: tensorflow (10 GB on two hosts),
+# environments (what can go wrong with one).
 SCENARIO ?= default training_check pytorch python bootstrap
 PARALLEL ?= 2
 

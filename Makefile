@@ -3,6 +3,7 @@
 # make test         every test: lint, unit, machine, packages, molecule
 # make verify-matrix  compare the compatibility data with what the package index serves today
 # make spark-upgrade  two releases of Spark, forth and back
+# make hadoop | hdfs-training   the Hadoop client, and a training on what lies in HDFS, against a real cluster
 # make lint | unit | machine | packages | molecule [SCENARIO=pytorch] | bench | collection | clean
 
 PYTHON ?= python3

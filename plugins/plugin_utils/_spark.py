@@ -200,7 +200,6 @@ def spark_env(settings: dict[str, Any], java_home: str) -> str:
         "SPARK_LOCAL_IP": settings["local_ip"],
         "HADOOP_CONF_DIR": settings["hadoop_config_dir"],
         "SPARK_LOCAL_DIRS": f"{data}/local",
-        "SPARK_DAEMON_MEMORY": settings["daemon_memory"],
         "SPARK_DAEMON_JAVA_OPTS": f"-Djava.io.tmpdir={data}/scratch",
         "SPARK_LOG_DIR": f"{data}/log",
         "SPARK_WORKER_DIR": f"{data}/work",
@@ -209,7 +208,8 @@ def spark_env(settings: dict[str, Any], java_home: str) -> str:
         **settings["environment"],
     }
     lines = [f"export {name}={shlex.quote(_word(value))}" for name, value in fixed.items() if value != ""]
-    # What a user has set for one job stands.
+    # What a unit has set for its service stands, and what a user has set for one job.
+    lines.append(f"export SPARK_DAEMON_MEMORY=${{SPARK_DAEMON_MEMORY:-{settings['daemon_memory']}}}")
     lines.append(f"export PYSPARK_PYTHON=${{PYSPARK_PYTHON:-{settings['python']}}}")
     return HEAD + "\n".join(lines) + "\n"
 
@@ -289,6 +289,10 @@ def unit(settings: dict[str, Any], name: str) -> str:
         user=settings["service_user"],
         data=settings["data"],
         program=f"{settings['bin_dir']}/{programs[name]}",
+        # It is a driver too, which needs more than a service that only watches.
+        memory=settings["properties"].get("spark.driver.memory", "1g")
+        if name == "thrift-server"
+        else settings["daemon_memory"],
     )
 
 
@@ -360,10 +364,13 @@ UNIT = """\
 Description=Spark {what}
 After=network-online.target
 Wants=network-online.target
+StartLimitIntervalSec=600
+StartLimitBurst=5
 
 [Service]
 User={user}
 WorkingDirectory={data}/work
+Environment=SPARK_DAEMON_MEMORY={memory}
 ExecStart={program}
 SuccessExitStatus=143
 Restart=on-failure

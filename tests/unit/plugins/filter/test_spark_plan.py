@@ -267,6 +267,15 @@ def test_units_are_those_that_are_asked_for_and_the_others_go():
     assert "User=spark\n" in worker
 
 
+def test_a_thrift_server_gets_the_memory_of_a_driver():
+    files = written(services=["master", "thrift-server"], daemon_memory="256m", master=MASTER)
+    assert "Environment=SPARK_DAEMON_MEMORY=256m\n" in files["gpufleet-spark-master.service"]["content"]
+    assert "Environment=SPARK_DAEMON_MEMORY=1g\n" in files["gpufleet-spark-thrift-server.service"]["content"]
+    text = files["spark-env.sh"]["content"] + "\necho $SPARK_DAEMON_MEMORY"
+    for variables, memory in (({}, b"256m\n"), ({"SPARK_DAEMON_MEMORY": "1g"}, b"1g\n")):
+        assert subprocess.run(["sh", "-c", text], env=variables, capture_output=True, check=True).stdout == memory
+
+
 def test_no_file_names_a_version_so_that_going_back_is_a_link():
     for method in ("pyspark", "tarball"):
         for name, file in written(method=method, services=["master", "thrift-server"]).items():

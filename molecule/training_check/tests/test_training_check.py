@@ -120,10 +120,10 @@ def test_a_numpy_of_another_abi_has_its_sentence(host, check, framework, python)
 
 
 def test_a_host_that_is_given_no_time_fails_and_nothing_goes_on(host, check):
-    training = check(epochs=100000, timeout=90)
+    training = check(epochs=100000, timeout=120)
     assert codes(training) == ["training.hung"]
     assert "while it was in epoch" in training["reason"]
-    assert training["seconds"] < 90
+    assert training["seconds"] < 120 + 5
     assert not host.run("pgrep -f training_check.worker").stdout.strip()
 
 

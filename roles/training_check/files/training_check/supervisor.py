@@ -260,7 +260,9 @@ def normal_address(address):
 
 def probe(options, folder):
     """Return what the environment is, and the devices."""
-    limit = max(options.time_limit / 2, options.time_limit - 2 * SMI_SECONDS)
+    # What nvidia-smi may take has to be left; on a CPU it is not asked.
+    left = options.time_limit - (0 if options.device == "cpu" else 2 * SMI_SECONDS)
+    limit = max(options.time_limit / 2, left)
     outcome = run_worker(folder, {"name": "probe", "work": "probe", "framework": options.framework}, limit)
     if options.device == "cpu":
         return {"environment": outcome, "devices": [], "smi_error": None}

@@ -83,7 +83,7 @@ def made(wish, host, driver=""):
             facts("v100"),
             {
                 "version": "11.8",
-                "packages": ["nvidia-cuda-toolkit"],
+                "packages": ["nvidia-cuda-toolkit", "g++"],
                 "prefix": "/usr/lib/cuda",
                 "nvcc": "/usr/bin/nvcc",
             },

@@ -72,7 +72,7 @@ def check(version: str, folder: Path) -> bool:
     done = run(*pytest, *TESTS, cwd=CHECKOUT)
     lines = (done.stdout.strip() or done.stderr.strip() or "pytest said nothing").splitlines()
     if done.returncode:
-        print("\n".join(lines[-60:]), flush=True)
+        print("\n".join([line for line in lines if not line.startswith("SKIPPED ")][-60:]), flush=True)
     skipped = sorted({line.split(": ", 1)[-1] for line in lines if line.startswith("SKIPPED ")})
     because = f" ({'; '.join(skipped)})" if skipped else ""
     say(f"Python {full}: {lines[-1].strip('= ')}{because}, {time.monotonic() - started:.0f} s in all")

@@ -19,7 +19,10 @@ SEARCH_PATH = os.pathsep.join(
 )
 ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
-pytestmark = pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no Ansible here")
+pytestmark = [
+    pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook"),
+    pytest.mark.skipif(sys.version_info < (3, 8), reason="this ansible-core manages no Python before 3.8"),
+]
 
 
 @pytest.fixture

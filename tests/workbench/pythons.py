@@ -22,7 +22,7 @@ from machine import CHECKOUT, run, say
 
 VERSIONS = ("3.6", "3.8", "3.11", "3.13")
 TESTS = ("tests/unit/plugins/module_utils", "tests/unit/plugins/modules")
-NEEDS = ("pytest", "pyyaml")
+NEEDS = ("pytest", "pyyaml", "pip")  # pip is what a wheelhouse is filled with
 VERSION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
 
 

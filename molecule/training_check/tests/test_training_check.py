@@ -88,10 +88,13 @@ def test_a_network_that_learns_nothing_fails(check):
     assert (training["result"], codes(training)) == ("failed", ["training.inaccurate"])
 
 
-def test_a_loss_that_is_no_number_fails(check):
+def test_a_loss_that_is_no_number_fails(check, framework):
     training = check(learning_rate=1e30)
-    assert "training.not_finite" in codes(training)
-    assert "the loss of epoch 1 on the CPU is" in training["reason"]
+    if framework == "pytorch":
+        assert "training.not_finite" in codes(training)
+        assert "the loss of epoch 1 on the CPU is" in training["reason"]
+    else:  # TensorFlow's rectifier makes 0 of what is no number: the loss stays one, and the accuracy tells
+        assert codes(training) == ["training.inaccurate"]
 
 
 def test_a_gpu_that_was_expected_and_is_not_there_fails_before_training(check, framework):
@@ -120,10 +123,10 @@ def test_a_numpy_of_another_abi_has_its_sentence(host, check, framework, python)
 
 
 def test_a_host_that_is_given_no_time_fails_and_nothing_goes_on(host, check):
-    training = check(epochs=100000, timeout=120)
+    training = check(epochs=100000, timeout=75)
     assert codes(training) == ["training.hung"]
     assert "while it was in epoch" in training["reason"]
-    assert training["seconds"] < 120 + 5
+    assert training["seconds"] < 75 + 5
     assert not host.run("pgrep -f training_check.worker").stdout.strip()
 
 
@@ -151,9 +154,10 @@ print("sha256:" + hashlib.sha256(open("/tmp/cifar.tar.gz", "rb").read()).hexdige
     assert "/tmp/cut.tar.gz is not the archive that was asked for" in training["reason"]
 
 
-def test_a_person_can_measure_by_hand(host, python):
+def test_a_person_can_measure_by_hand(host, framework, python):
     run = host.run(
-        f"{python} /opt/gpufleet/training_check run --device cpu --threads 1 --dataset digits --epochs 1 --no-fast"
+        f"{python} /opt/gpufleet/training_check run --framework {framework} --device cpu --threads 1 "
+        "--dataset digits --epochs 1 --no-fast"
     )
     assert run.rc == 0, run.stderr
     assert json.loads(run.stdout)["devices"][0]["outcome"]["result"]["plain"]["accuracy"] > 0.1

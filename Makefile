@@ -12,8 +12,8 @@ VENV := .venv
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The longest first, so that two at a time end together. Not among them, each with SCENARIO=NAME: tensorflow (10 GB on two hosts),
-# environments (what can go wrong with one).
-SCENARIO ?= default training_check pytorch python bootstrap
+# cuda_distribution, nvidia_driver, spark.
+SCENARIO ?= training_check default pytorch python cuda environments bootstrap
 PARALLEL ?= 2
 
 .PHONY: demo demo-clean test verify-matrix spark-upgrade lint unit machine packages molecule hadoop hdfs-training bench collection clean venv engine

@@ -1,16 +1,21 @@
 """What a user can rely on once a host has its PyTorch."""
 
 import json
+import os
+import re
+from pathlib import Path
 
 testinfra_hosts = ["ansible://workstations"]
 
 PYTHON = "/opt/gpufleet/envs/pytorch/current/bin/python"
 # The stand-ins of the two groups: a V100 (compute capability 7.0) and an A100 (8.0).
-CAPABILITY = {"v100": "sm_70", "a100": "sm_80"}
+CAPABILITY = {"v100": "sm_70", "a100": "sm_80", "old": "sm_70"}
+# The last on the public index with sm_70; what the inventory wishes for.
+VERSION = {"v100": (2, 10), "old": (1, 13)}
 
 
 def group(host):
-    return "v100" if "v100" in host.backend.get_hostname() else "a100"
+    return host.backend.get_hostname().rpartition("-")[2]
 
 
 def ask(host, code):
@@ -27,8 +32,8 @@ def test_the_wheel_is_a_cuda_build(host):
 
 def test_a_v100_is_kept_from_releases_without_its_kernels(host):
     version = tuple(int(part) for part in ask(host, "torch.__version__").split("+")[0].split(".")[:2])
-    if group(host) == "v100":
-        assert version == (2, 10)  # the last on the public index with sm_70
+    if group(host) in VERSION:
+        assert version == VERSION[group(host)]
     else:
         assert version > (2, 10)
 
@@ -48,6 +53,19 @@ def test_the_companions_are_there(host):
 def test_nothing_in_the_environment_contradicts_itself(host):
     uv = host.check_output("ls /opt/gpufleet/uv/*/bin/uv")
     assert host.run("%s pip check --python %s", uv, PYTHON).rc == 0
+
+
+def test_the_host_has_exactly_what_the_lock_on_the_controller_keeps_for_its_class(host):
+    lock = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "stack.lock.json").read_text(encoding="utf-8")
+    texts = [kept["locks"]["pytorch"] for kept in json.loads(lock)["classes"].values()]
+    assert len(texts) == 3
+    text = host.file("/opt/gpufleet/envs/pytorch/current/gpufleet.lock").content_string
+    assert text.strip() in [one.strip() for one in texts]
+    locked = sorted(line.split(" ")[0] for line in text.splitlines() if "==" in line)
+    code = "import importlib.metadata as m; print(*(x.metadata['Name'] + '==' + x.version for x in m.distributions()))"
+    pairs = [pin.split("==") for pin in host.check_output("%s -c %s", PYTHON, code).split()]
+    assert sorted(re.sub(r"[-_.]+", "-", name).lower() + "==" + version for name, version in pairs) == locked
+    assert text.count("--hash=sha256:") >= len(locked)
 
 
 def test_the_current_environment_is_a_relative_link_to_a_finished_one(host):

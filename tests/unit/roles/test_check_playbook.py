@@ -4,14 +4,13 @@ The environments are stand-ins: programs that answer like the training program, 
 """
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import yaml
+from through_ansible import controller
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins" / "module_utils"))
 from test_training import PROBE, WHOLE
@@ -61,18 +60,7 @@ def fleet(tmp_path):
 
 
 def play(folder, *words):
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [sys.executable, "-m", "ansible", "playbook", "gpufleet.workstation.check", "-i", "inventory.yml"]
-    return subprocess.run(
-        [*command, *words], check=False, env=environment, cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    return controller(folder, "playbook", "gpufleet.workstation.check", "-i", "inventory.yml", *words)
 
 
 def suites(path):

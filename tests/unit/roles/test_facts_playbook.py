@@ -1,14 +1,13 @@
 """The playbook facts reads and judges a fleet, writes what it read on the controller, and changes no host."""
 
 import json
-import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from through_ansible import controller
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 EMULATION = CHECKOUT / "tests" / "emulation"
@@ -46,18 +45,7 @@ def play(folder, *flags):
     (folder / "inventory.yml").write_text(yaml.safe_dump(INVENTORY))
     (folder / "ssh").write_text("#!/bin/sh\necho none\n")
     (folder / "ssh").chmod(0o755)
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [sys.executable, "-m", "ansible", "playbook", "gpufleet.workstation.facts", "-i", "inventory.yml"]
-    done = subprocess.run(
-        [*command, *flags], check=False, env=environment, cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    done = controller(folder, "playbook", "gpufleet.workstation.facts", "-i", "inventory.yml", *flags)
     return done.returncode, done.stdout + done.stderr
 
 

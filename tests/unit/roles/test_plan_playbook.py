@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from through_ansible import controller
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RACKS = {
@@ -63,19 +64,7 @@ def test_the_role_refuses_a_version_without_quotes_as_the_plan_does(tmp_path):
     (tmp_path / "ansible.cfg").touch()
     play = [{"hosts": "workstations", "gather_facts": False, "roles": ["gpufleet.workstation.stack"]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "play.yml"],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = controller(tmp_path, "playbook", "-i", "hosts.yml", "play.yml")
     assert "v100: stack_pytorch_version is the number 2.1: without quotes" in " ".join(done.stdout.split())
     assert re.search(r"a100 +: ok=\d+ .*failed=0", done.stdout), done.stdout + done.stderr
 

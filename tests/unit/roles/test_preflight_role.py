@@ -1,13 +1,12 @@
 """The role preflight in a real play: it stops the host that must not be touched, and the other one goes on."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from through_ansible import controller
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 GB = 1000**3
@@ -57,19 +56,8 @@ def play(folder, *flags, **more):
     (folder / "inventory.yml").write_text(yaml.safe_dump(INVENTORY))
     (folder / "play.yml").write_text(yaml.safe_dump(PLAY))
     (folder / "touched").mkdir()
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-        "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [sys.executable, "-m", "ansible", "playbook", "play.yml", "-i", "inventory.yml", *flags]
-    command += ["-e", json.dumps({"folder": str(folder / "touched"), **more})]
-    done = subprocess.run(
-        command, check=False, env=environment, cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    variables = json.dumps({"folder": str(folder / "touched"), **more})
+    done = controller(folder, "playbook", "play.yml", "-i", "inventory.yml", *flags, "-e", variables)
     return done.returncode, done.stdout + done.stderr, sorted(path.name for path in (folder / "touched").iterdir())
 
 

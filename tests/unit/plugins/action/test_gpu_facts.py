@@ -1,12 +1,11 @@
 """What the action plugin adds to the module gpu_facts, seen through a real run of Ansible on this machine."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from through_ansible import controller
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 V100 = CHECKOUT / "tests" / "emulation" / "v100"
@@ -16,20 +15,9 @@ def gpu_facts(tmp_path, *flags, **options):
     """Return what the module answers for the stand-in of a V100 host."""
     options = {"root": str(V100), "nvidia_smi": str(V100 / "bin" / "nvidia-smi"), **options}
     (tmp_path / "ansible.cfg").touch()
-    command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "gpufleet.workstation.gpu_facts"]
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-        "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
-        "ANSIBLE_STDOUT_CALLBACK": "minimal",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command += ["-e", "ansible_python_interpreter=" + sys.executable, "-a", json.dumps(options), *flags]
-    answer = subprocess.run(
-        command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    words = ["adhoc", "localhost", "-m", "gpufleet.workstation.gpu_facts", "-a", json.dumps(options), *flags]
+    words += ["-e", "ansible_python_interpreter=" + sys.executable]
+    answer = controller(tmp_path, *words, ANSIBLE_STDOUT_CALLBACK="minimal")
     assert " => " in answer.stdout, answer.stdout + answer.stderr
     return json.loads(answer.stdout.split(" => ", 1)[1])
 

@@ -1,13 +1,12 @@
 """What the controller adds to host_facts: how far the host's clock is off."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.action.host_facts import clock_offset
+from through_ansible import controller
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 MACHINE = CHECKOUT / "tests" / "unit" / "fixtures" / "host" / "v100-ubuntu2204"
@@ -23,21 +22,10 @@ def test_no_time_between_the_two_looks_is_wrong(told, offset):
 @pytest.mark.parametrize("flags", [[], ["--check"]], ids=["run", "check mode"])
 def test_a_host_that_is_the_controller_has_its_time(tmp_path, flags):
     (tmp_path / "ansible.cfg").touch()
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-        "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
-        "ANSIBLE_STDOUT_CALLBACK": "minimal",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "gpufleet.workstation.host_facts"]
     options = {"root": str(MACHINE), "paths": ["/opt/gpufleet"]}
-    command += ["-e", "ansible_python_interpreter=" + sys.executable, "-a", json.dumps(options), *flags]
-    answer = subprocess.run(
-        command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    words = ["adhoc", "localhost", "-m", "gpufleet.workstation.host_facts", "-a", json.dumps(options), *flags]
+    words += ["-e", "ansible_python_interpreter=" + sys.executable]
+    answer = controller(tmp_path, *words, ANSIBLE_STDOUT_CALLBACK="minimal")
     assert " => " in answer.stdout, answer.stdout + answer.stderr
     result = json.loads(answer.stdout.split(" => ", 1)[1])
     host = result["ansible_facts"]["host"]

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
@@ -19,10 +18,9 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import _cuda 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted as Wheels
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
+from through_ansible import SEARCH_PATH, needs_ansible, play_tasks
 
-SEARCH_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 UV = shutil.which("uv", path=SEARCH_PATH)
-ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
 pytestmark = [
     pytest.mark.skipif(UV is None, reason="there is no uv to build with"),
@@ -369,7 +367,7 @@ def test_a_state_that_cannot_be_read_is_written_anew(want, tmp_path):
     assert json.loads((tmp_path / "opt" / "cuda" / "state.json").read_text())["now"]["default"] == "13.0"
 
 
-@pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook")
+@needs_ansible
 @pytest.mark.parametrize("version", ["12.9", "9.9"], ids=["good", "failed"])
 def test_ansible_runs_it_and_shows_no_login(want, tmp_path, version):
     wanted = want()
@@ -382,17 +380,7 @@ def test_ansible_runs_it_and_shows_no_login(want, tmp_path, version):
         index_url="https://me:canary@mirror.invalid/simple",
         repository_url="https://me:canary@mirror.invalid/cuda",
     )
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [{"gpufleet.workstation.cuda_toolkit": options}]}]
-    (tmp_path / "play.json").write_text(json.dumps(play))
-    words = ["-i", "host,", "-c", "local", "-vvv", "--diff", "-e", f"ansible_python_interpreter={sys.executable}"]
-    said = subprocess.run(
-        [ANSIBLE_PLAYBOOK, *words, str(tmp_path / "play.json")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(sys.path), ANSIBLE_NOCOLOR="1"),
-    ).stdout
+    said = play_tasks(tmp_path, [{"gpufleet.workstation.cuda_toolkit": options}], "-vvv", "--diff").stdout
     assert ("changed=1" if version == "12.9" else "failed=1") in said, said
     assert "canary" not in said
     assert "+CUDA 12.9 at" in said if version == "12.9" else "CUDA 12.9 was not taken into use" in said

@@ -7,15 +7,12 @@
 import importlib
 import json
 import os
-import shutil
-import subprocess
 import sys
 import types
 
 import pytest
+from through_ansible import CHECKOUT, needs_ansible, play_tasks
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.normpath(os.path.join(HERE, *[os.pardir] * 4))
 EMULATION = os.path.join(CHECKOUT, "tests", "emulation", "a100")
 PACKAGE = "ansible_collections.gpufleet.workstation.plugins.modules."
 MODULES = sorted(
@@ -24,10 +21,6 @@ MODULES = sorted(
     if name.endswith(".py") and name[0] != "_"
 )
 FACTS = {"gpu_facts": "gpu", "memory_facts": "memory", "nvme_facts": "nvme"}
-SEARCH_PATH = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]
-)
-ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
 
 class Ended(Exception):
@@ -74,27 +67,14 @@ def test_memory_facts_returns_the_facts_and_nothing_else_on_this_python(stand_in
     assert result["ansible_facts"]["memory"]["installed_bytes"] == 512 * 2**30
 
 
-@pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook")
-@pytest.mark.skipif(sys.version_info < (3, 8), reason="this ansible-core needs Python 3.8 on its targets")
+@needs_ansible
 def test_the_facts_modules_run_under_ansible_in_check_mode_and_change_nothing(tmp_path):
     options = {"root": EMULATION}
     tasks = [{"name": name, "gpufleet.workstation." + name: options} for name in sorted(FACTS)]
     tasks[0]["gpufleet.workstation.gpu_facts"] = dict(options, nvidia_smi=os.path.join(EMULATION, "bin", "nvidia-smi"))
     written = {"content": "{{ ansible_facts | to_json }}", "dest": str(tmp_path / "facts.json")}
     tasks.append({"name": "Write", "ansible.builtin.copy": written, "check_mode": False})
-    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    said = subprocess.run(
-        [
-            *(ANSIBLE_PLAYBOOK, "--check", "-i", "host,", "-c", "local"),
-            *("-e", json.dumps({"ansible_python_interpreter": sys.executable}), str(tmp_path / "play.json")),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=120,
-        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(sys.path), ANSIBLE_NOCOLOR="1"),
-    ).stdout
+    said = play_tasks(tmp_path, tasks, "--check").stdout
     assert "ok=4" in said and "changed=1" in said, said  # the one is the file that the test reads
     facts = json.loads((tmp_path / "facts.json").read_text())
     assert {name: facts[name]["root"] for name in FACTS.values()} == dict.fromkeys(FACTS.values(), EMULATION)

@@ -20,15 +20,9 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import _envir
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.module_utils._lock import Target, platform, resolve
+from through_ansible import SEARCH_PATH, needs_ansible, play_tasks
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.normpath(os.path.join(HERE, *[os.pardir] * 4))
-SEARCH_PATH = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]
-)
 UV = shutil.which("uv", path=SEARCH_PATH)
-# A controller, whatever Python it runs on: the module runs on the Python of this test.
-ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
 pytestmark = [
     pytest.mark.skipif(UV is None, reason="there is no uv to build with"),
@@ -318,7 +312,7 @@ def test_a_killed_run_leaves_the_previous_environment_and_the_next_run_finishes_
     assert not ensure(wanted)["changed"]
 
 
-@pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook")
+@needs_ansible
 @pytest.mark.parametrize(
     "changes", [{}, {"packages": ["alpha==9.9"]}, {"keep": "no number"}], ids=["good", "failed", "wrong"]
 )
@@ -329,20 +323,7 @@ def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, cha
     options = {name: value for name, value in wanted._asdict().items() if value is not None}
     options.update(changes)
     task = {"gpufleet.workstation.python_environment": "{{ options }}"}
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [{"name": "Build", **task}]}]
-    (tmp_path / "play.json").write_text(json.dumps(play))
-    (tmp_path / "variables.json").write_text(
-        json.dumps({"options": options, "ansible_python_interpreter": sys.executable})
-    )
-    playbook = [ANSIBLE_PLAYBOOK, "-i", "host,", "-c", "local", "-vvv", "--diff"]
-    said = subprocess.run(
-        [*playbook, "-e", "@" + str(tmp_path / "variables.json"), str(tmp_path / "play.json")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(sys.path), ANSIBLE_NOCOLOR="1"),
-    ).stdout
+    said = play_tasks(tmp_path, [{"name": "Build", **task}], "-vvv", "--diff", options=options).stdout
     assert ("changed=1" if not changes else "failed=1") in said, said
     assert "canary" not in said
     for folder, _folders, files in os.walk(str(tmp_path / "opt")):

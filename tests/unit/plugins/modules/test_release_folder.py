@@ -7,28 +7,17 @@
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import sys
 
-import pytest
 import yaml
+from through_ansible import CHECKOUT, needs_ansible, play_tasks
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "contract"))
 from returns import mismatches
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.normpath(os.path.join(HERE, *[os.pardir] * 4))
-SEARCH_PATH = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]
-)
 MODULE = os.path.join(CHECKOUT, "plugins", "modules", "release_folder.py")
-ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
 
-pytestmark = [
-    pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook"),
-    pytest.mark.skipif(sys.version_info < (3, 8), reason="this ansible-core manages no Python before 3.8"),
-]
+pytestmark = needs_ansible
 
 
 def run(tmp_path, *words, **options):
@@ -39,18 +28,7 @@ def run(tmp_path, *words, **options):
         {"name": "Install", "gpufleet.workstation.release_folder": "{{ options }}", "register": "result"},
         {"name": "Note", "ansible.builtin.copy": {"content": "{{ result }}", "dest": str(tmp_path / "result.json")}},
     ]
-    play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
-    (tmp_path / "play.json").write_text(json.dumps(play))
-    (tmp_path / "vars.json").write_text(json.dumps({"options": given, "ansible_python_interpreter": sys.executable}))
-    playbook = [ANSIBLE_PLAYBOOK, "-i", "host,", "-c", "local", "-vvv", "--diff", *words]
-    said = subprocess.run(
-        [*playbook, "-e", "@" + str(tmp_path / "vars.json"), str(tmp_path / "play.json")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=dict(os.environ, ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(sys.path), ANSIBLE_NOCOLOR="1"),
-    ).stdout
+    said = play_tasks(tmp_path, tasks, "-vvv", "--diff", *words, options=given).stdout
     result = tmp_path / "result.json"
     return said, json.loads(result.read_text()) if result.exists() else None
 

@@ -6,23 +6,11 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 
 import pytest
+from through_ansible import needs_ansible, play_tasks
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.normpath(os.path.join(HERE, *[os.pardir] * 4))
-SEARCH_PATH = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.path.join(CHECKOUT, ".venv", "bin"), os.environ["PATH"]]
-)
-ANSIBLE_PLAYBOOK = shutil.which("ansible-playbook", path=SEARCH_PATH)
-
-pytestmark = [
-    pytest.mark.skipif(ANSIBLE_PLAYBOOK is None, reason="there is no ansible-playbook"),
-    pytest.mark.skipif(sys.version_info < (3, 8), reason="this ansible-core manages no Python before 3.8"),
-]
+pytestmark = needs_ansible
 
 
 @pytest.fixture
@@ -30,19 +18,7 @@ def play(tmp_path):
     """Return a function that runs one task on this machine and returns its status and all that was said."""
 
     def run(module, arguments, *words):
-        task = {"name": "Do it", f"gpufleet.workstation.{module}": arguments}
-        book = [{"name": "Test", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]
-        (tmp_path / "play.yml").write_text(json.dumps(book), encoding="utf-8")
-        words = ["-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", *words]
-        answer = subprocess.run(
-            [ANSIBLE_PLAYBOOK, *words, str(tmp_path / "play.yml")],
-            cwd=CHECKOUT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,  # noqa: UP021 (of Python 3.6)
-            check=False,
-        )
+        answer = play_tasks(tmp_path, [{f"gpufleet.workstation.{module}": arguments}], *words)
         return answer.returncode, answer.stdout
 
     return run

@@ -49,6 +49,12 @@ def secrets(urls: List[str]) -> List[str]:
     return sorted(found - {""})
 
 
+def hide_logins(module, urls: List[str]) -> None:
+    """Have a module show the URLs of its secret options, or no message could name one; only their logins stay secret."""
+    module.no_log_values.difference_update(urls)
+    module.no_log_values.update(secrets(urls))
+
+
 # What is there
 
 

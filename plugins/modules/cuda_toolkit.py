@@ -250,7 +250,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda import 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import Repository
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted as Wheels
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, hide_logins, redact
 
 REPOSITORY = {"non_free": "non_free", "url": "repository_url", "key": "repository_key"}
 REPOSITORY.update({"fingerprint": "repository_fingerprint", "lock_timeout": "lock_timeout"})
@@ -310,9 +310,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    urls = [module.params[name] for name in ("index_url", "python_mirror", "repository_url")]
-    module.no_log_values.difference_update(urls)  # only the logins in them are secret
-    module.no_log_values.update(secrets(urls))
+    hide_logins(module, [module.params[name] for name in ("index_url", "python_mirror", "repository_url")])
     try:
         module.exit_json(**ensure(Host(), wanted_of(module.params), check_mode=module.check_mode))
     except (Refused, Failed) as exc:

@@ -219,6 +219,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import F
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Wanted
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_run import ensure
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import hide_logins, redact
 
 
 def main() -> None:
@@ -233,7 +234,7 @@ def main() -> None:
             "flavor": {"type": "str", "choices": ["proprietary", "open"], "default": "proprietary"},
             "headless": {"type": "bool", "default": True},
             "modules": {"type": "str", "choices": ["auto", "prebuilt", "dkms"], "default": "auto"},
-            "repository_url": text,
+            "repository_url": {"type": "str", "default": "", "no_log": True},
             "repository_key": {"type": "str", "default": "", "no_log": False},  # a public key
             "repository_fingerprint": text,
             "duplicates": {"type": "str", "choices": ["report", "remove"], "default": "report"},
@@ -250,10 +251,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    hide_logins(module, [module.params["repository_url"], module.params["repository_key"]])
     try:
         result = ensure(Host(), Wanted(**module.params), check_mode=module.check_mode)
     except Failed as failure:
-        module.fail_json(msg=f"{os.uname().nodename}: {failure}.")
+        module.fail_json(msg=f"{os.uname().nodename}: {redact(str(failure))}.")
     for warning in result.pop("warnings"):
         module.warn(warning)
     module.exit_json(**result)

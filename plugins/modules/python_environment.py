@@ -251,7 +251,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted, ensure
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, hide_logins, redact
 
 
 def main() -> None:
@@ -292,10 +292,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # From here on only the logins are secret, or no message could name the index that does not answer.
     urls = [module.params["index_url"], module.params["python_mirror"], *module.params["extra_index_urls"]]
-    module.no_log_values.difference_update(urls)
-    module.no_log_values.update(secrets(urls))
+    hide_logins(module, urls)
     try:
         result = ensure(Host(), Wanted(**module.params), check_mode=module.check_mode)
         if result["drift"] and module.params["on_drift"] == "report":

@@ -110,7 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.module_utils._lock import Target, resolve
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, hide_logins, redact
 
 
 def main() -> None:
@@ -133,9 +133,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = dict(module.params)
-    urls = [given["index_url"], *given["extra_index_urls"]]
-    module.no_log_values.difference_update(urls)  # only the logins in them are secret
-    module.no_log_values.update(secrets(urls))
+    hide_logins(module, [given["index_url"], *given["extra_index_urls"]])
     target = Target(given.pop("python"), given.pop("glibc"))
     constraints = given.pop("constraints")
     wanted = Wanted(name="lock", root="/nonexistent", python=target.python, **given)

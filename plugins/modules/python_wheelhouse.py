@@ -142,7 +142,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, hide_logins, redact
 from ansible_collections.gpufleet.workstation.plugins.module_utils._wheelhouse import (
     Wanted,
     as_locks,
@@ -180,9 +180,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = dict(module.params)
-    urls = [given["index_url"], *given["extra_index_urls"]]
-    module.no_log_values.difference_update(urls)  # only the logins in them are secret
-    module.no_log_values.update(secrets(urls))
+    hide_logins(module, [given["index_url"], *given["extra_index_urls"]])
     try:
         given["locks"] = (*locks_of(given.pop("fleet_lock")), *as_locks(given["locks"]))
         module.exit_json(**ensure(Host(), Wanted(**given), check_mode=module.check_mode))

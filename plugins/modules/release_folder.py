@@ -224,7 +224,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpufleet.workstation.plugins.module_utils._release import Wanted, ensure
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact, secrets
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, hide_logins, redact
 
 
 def main() -> None:
@@ -267,10 +267,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # From here on only the logins are secret, or no message could name the source that does not answer.
-    urls = [*module.params["sources"], *module.params["checksum_sources"]]
-    module.no_log_values.difference_update(urls)
-    module.no_log_values.update(secrets(urls))
+    hide_logins(module, [*module.params["sources"], *module.params["checksum_sources"]])
     try:
         module.exit_json(**ensure(Wanted(**module.params), check_mode=module.check_mode))
     except Refused as exc:

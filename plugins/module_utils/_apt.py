@@ -18,6 +18,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused
 
 LOCKS = (
     "/var/lib/dpkg/lock-frontend",
@@ -41,7 +42,7 @@ OPTIONS = ["-o", "Dpkg::Use-Pty=0"] + [
 ]
 
 
-class Failed(Exception):
+class Failed(Refused):
     """What was wanted cannot be; the words are a sentence for the user."""
 
 

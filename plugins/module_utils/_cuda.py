@@ -23,17 +23,18 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
     Refused,
     builds,
     current,
-    digest,
     fresh_name,
     held,
-    lack_of_space,
+    key_of,
     listdir,
     read,
     read_marker,
+    refuse_without_room,
     remove,
     swap,
     umask,
     unfinished,
+    write_file,
     write_marker,
 )
 
@@ -207,7 +208,7 @@ def step_for(wanted: Wanted, toolkit: Toolkit, versions: Dict[str, str], state: 
         unproven = fresh or not set(wanted.architectures) <= set(noted.get("architectures") or [])
         return Step(toolkit, None, f"CUDA {toolkit.version} is not proven yet" if unproven else "", unproven)
     folder = folder_of(wanted, toolkit.version)
-    key, used = digest(json.dumps(inputs(wanted, toolkit), sort_keys=True)), current(folder)
+    key, used = key_of(inputs(wanted, toolkit)), current(folder)
     name = built(folder, key)
     if name is None:
         return Step(toolkit, None, why(wanted, toolkit, used), True)
@@ -283,12 +284,10 @@ def build(host, wanted: Wanted, toolkit: Toolkit, lock: int) -> str:
     folder = folder_of(wanted, toolkit.version)
     wheels = wanted.wheels._replace(name=toolkit.version, packages=toolkit.pins, lock=toolkit.lock)
     made_from, used = inputs(wanted, toolkit), current(folder)
-    key = digest(json.dumps(made_from, sort_keys=True))
+    key = key_of(made_from)
     for rest in unfinished(folder):
         remove(os.path.join(folder, rest))
-    lack = lack_of_space([wanted.root, wheels.cache_dir], wheels.minimum_free_bytes)
-    if lack:
-        raise Refused(lack)
+    refuse_without_room([wanted.root, wheels.cache_dir], wheels.minimum_free_bytes, wheels.ca_file)
     name = fresh_name(folder, key)
     prefix = os.path.join(folder, name)
     before = (read_marker(os.path.join(folder, used)) if used else None) or {}
@@ -361,16 +360,6 @@ def prune(host, wanted: Wanted, paths: Sequence[str]) -> None:
         shutil.rmtree(folder)
 
 
-def write(path: str, text: str) -> None:
-    """Write a file in one step that either has happened or has not."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
-
-
 # The whole
 
 
@@ -432,7 +421,7 @@ def decide(host, wanted: Wanted, lock: Optional[int]) -> Dict[str, Any]:
     if lock is not None:
         prune(host, wanted, removed)
         if reasons:
-            write(os.path.join(wanted.root, "state.json"), json.dumps(state, indent=2, sort_keys=True) + "\n")
+            write_file(os.path.join(wanted.root, "state.json"), json.dumps(state, indent=2, sort_keys=True) + "\n")
     return outcome(wanted, now, reasons, removed, [], before, after)
 
 
@@ -464,7 +453,7 @@ def settle(host, wanted: Wanted, now: Dict[str, Any], really: bool) -> List[str]
     if wanted.profile and read(wanted.profile) != text:
         reasons.append(f"{wanted.profile} is to name {wanted.link or place}")
         if really:
-            write(wanted.profile, text)
+            write_file(wanted.profile, text)
     return reasons
 
 
@@ -485,7 +474,7 @@ def go_back(host, wanted: Wanted, lock: Optional[int], state: Dict[str, Any], be
     settle(host, wanted, previous, lock is not None)
     if lock is not None:
         state = {**state, "now": previous, "before": state["now"]}
-        write(os.path.join(wanted.root, "state.json"), json.dumps(state, indent=2, sort_keys=True) + "\n")
+        write_file(os.path.join(wanted.root, "state.json"), json.dumps(state, indent=2, sort_keys=True) + "\n")
     reason = f"CUDA {previous['default']} was the default before"
     return outcome(wanted, previous, [reason], [], [], before, describe(wanted, previous))
 

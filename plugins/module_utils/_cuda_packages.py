@@ -14,7 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Apt, complaints
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, write_file
 
 SOURCES = "/etc/apt/sources.list.d/gpufleet-cuda.sources"
 KEYRING = "/usr/share/keyrings/gpufleet-cuda.asc"
@@ -98,7 +98,7 @@ def bring(host, missing: Sequence[str], repository: Repository, archives: str) -
     try:
         for path in (KEYRING, PREFERENCES, SOURCES):  # the key before what needs it
             if path in wanted:
-                _put(host.path(path), wanted[path].encode("utf-8"))
+                write_file(host.path(path), wanted[path])
         apt.update([repository.url] if repository.url else [])
         names = exact(missing, apt.policy([package.partition("=")[0] for package in missing]))
         installs, removals = apt.simulate(names)
@@ -117,7 +117,7 @@ def bring(host, missing: Sequence[str], repository: Repository, archives: str) -
     except BaseException:
         for path, data in before.items():
             if data:
-                _put(host.path(path), data)
+                write_file(host.path(path), data)
             elif os.path.exists(host.path(path)):
                 os.unlink(host.path(path))
         raise
@@ -125,12 +125,3 @@ def bring(host, missing: Sequence[str], repository: Repository, archives: str) -
         file = apt.file(name, version)
         if file:
             os.unlink(file)
-
-
-def _put(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".new", "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)

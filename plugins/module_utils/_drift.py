@@ -15,11 +15,10 @@ import re
 from base64 import urlsafe_b64encode
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import listdir
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import file_digest, listdir
 
 NAMED = 3  # files that are named for each package
 _BYTECODE = "__pycache__"
-_BLOCK = 1 << 20
 
 
 class Recorded(NamedTuple):
@@ -156,11 +155,7 @@ def _difference(path: str, recorded: Recorded) -> str:
 
 def sha256(path: str) -> str:
     """Return the checksum of a file as a wheel's RECORD writes it."""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            total.update(block)
-    return urlsafe_b64encode(total.digest()).decode("ascii").rstrip("=")
+    return urlsafe_b64encode(file_digest(path).digest()).decode("ascii").rstrip("=")
 
 
 def _some(files: List[Tuple[str, bool]]) -> str:

@@ -20,7 +20,8 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
     upstream,
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import Choice, Driver
-from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key, write
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 Policy = Dict[str, Tuple[Optional[str], List[str]]]
 
@@ -452,7 +453,7 @@ class AptDriver:
             self.run.reasons.append("the driver's packages are put on hold" if late else "holds are lifted")
         if not self.run.check_mode:
             if mine and sorted(ours) != mine:
-                write(self.run.host.path(_driver.HOLDS), "\n".join(mine) + "\n")
+                write_file(self.run.host.path(_driver.HOLDS), "\n".join(mine) + "\n")
             self.apt.hold(late)
             self.apt.unhold(gone)
             if not mine and ours:

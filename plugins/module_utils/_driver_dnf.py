@@ -13,8 +13,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed, complaints
-from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key, write
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Result
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 REPOSITORY = "/etc/yum.repos.d/gpufleet-nvidia-driver.repo"
 KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpufleet-nvidia-driver"
@@ -222,7 +223,7 @@ class DnfDriver:
         if self.run.check_mode or not (late or gone):
             return
         if late:
-            write(self.run.host.path(_driver.HOLDS), "\n".join(sorted({*late, *self._ours()} & {*there})) + "\n")
+            write_file(self.run.host.path(_driver.HOLDS), "\n".join(sorted({*late, *self._ours()} & {*there})) + "\n")
             answer = self._dnf("versionlock", "add", *late)
             if answer.rc != 0:
                 raise Failed(f"the driver is installed and its versions cannot be locked: {complaints(answer)}")

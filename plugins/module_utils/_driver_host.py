@@ -7,13 +7,13 @@
 import hashlib
 import json
 import os
-import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 from urllib.request import urlopen
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 MB = 1000 * 1000
 INITRAMFS_SECONDS = 900
@@ -77,7 +77,7 @@ class Run:
             return
         self.state.update(news)
         if not self.check_mode:
-            write(self.host.path(_driver.STATE), json.dumps(self.state, indent=1, sort_keys=True) + "\n")
+            write_file(self.host.path(_driver.STATE), json.dumps(self.state, indent=1, sort_keys=True) + "\n")
 
     # ---- files ----
 
@@ -94,7 +94,7 @@ class Run:
         self.diff.append({"before_header": path, "after_header": path, "before": before, "after": text})
         if not self.check_mode:
             if text:
-                write(place, text)
+                write_file(place, text)
             else:
                 os.unlink(place)
         return True
@@ -275,20 +275,3 @@ def repository_key(run: Run, path: str) -> str:
         except (OSError, ValueError) as error:
             raise Failed(f"the repository's key cannot be fetched from {text}: {error}. Nothing was changed") from error
     return _driver.trusted_key(text, wanted.repository_fingerprint)
-
-
-def write(path: str, text: str, mode: int = 0o644) -> None:
-    """Write a file whole or not at all."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder, prefix=".gpufleet-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, mode)
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise

@@ -8,7 +8,6 @@
 the one in use. The marker in a folder is written last: a folder without it is what an interrupted run left behind.
 """
 
-import json
 import os
 import re
 import shutil
@@ -32,13 +31,14 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
     digest,
     fresh_name,
     held,
-    lack_of_space,
+    key_of,
     listdir,
     mount_of,
     others,
     read,
     read_marker,
     redact,
+    refuse_without_room,
     remove,
     superfluous,
     swap,
@@ -145,11 +145,6 @@ def unlocked(wanted: Wanted) -> List[str]:
         if locked.get(name) != version:
             missing.append(f"{name}=={version} (the lock has {locked.get(name) or 'none'})")
     return missing
-
-
-def key_of(made_from: Dict[str, Any]) -> str:
-    """Return the name that inputs have in the file system."""
-    return digest(json.dumps(made_from, sort_keys=True))
 
 
 # What is there
@@ -530,7 +525,7 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
         model = os.path.join(folder, used) if used and state.alike and _intact_list(folder, used) else None
         tainted = [one.package for one in state.drift if one.shared]
         try:
-            refuse_without_room(wanted)
+            refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
             build(host, wanted, os.path.join(folder, name), key, lock, model, tainted)
         except BaseException as exc:
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
@@ -577,7 +572,7 @@ def predict(wanted: Wanted, key: str) -> Dict[str, Any]:
         reason = why(wanted, state) if name != used else ""
         removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
         return outcome(wanted, name, before, reason, removed, state)
-    refuse_without_room(wanted)
+    refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
     after = dict(before)
     if used and state.alike:
         after = dict((read_marker(os.path.join(folder, used)) or {})["packages"])
@@ -638,17 +633,6 @@ def outcome(
             "after": _lines(after),
         },
     }
-
-
-def refuse_without_room(wanted: Wanted) -> None:
-    """Stop where a build would fill a disk. Scratch space lies inside root."""
-    lack = lack_of_space([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes)
-    if lack:
-        raise Refused(lack)
-    if wanted.ca_file and not os.path.isfile(wanted.ca_file):
-        raise Refused(
-            f"there is no CA bundle at {wanted.ca_file}; role bootstrap installs certificates, or correct ca_file"
-        )
 
 
 def _lines(versions: Dict[str, str]) -> str:

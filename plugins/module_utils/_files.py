@@ -10,14 +10,11 @@ import grp
 import os
 import pwd
 import stat
-import tempfile
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, write_file
+
 HIDDEN = "(its content is secret)\n"
-
-
-class Refused(Exception):
-    """Carries the one sentence that says what stands in the way, and the way out."""
 
 
 class State(NamedTuple):
@@ -147,19 +144,7 @@ def carry_out(asked: Dict[str, Any], there: State, wanted: State) -> None:
         os.chown(path, wanted.uid, wanted.gid)
         os.chmod(path, wanted.mode)
         return
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(prefix="." + os.path.basename(path) + ".", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(wanted.content)
-            os.fchown(file.fileno(), wanted.uid, wanted.gid)
-            os.fchmod(file.fileno(), wanted.mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    write_file(path, wanted.content, wanted.mode, (wanted.uid, wanted.gid))
 
 
 def _owner_line(state: State) -> str:

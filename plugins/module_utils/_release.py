@@ -10,9 +10,7 @@ is written last: a folder without it is what an interrupted run left behind. Pri
 
 import base64
 import fnmatch
-import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -26,16 +24,21 @@ import zlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
+    BLOCK,
     MARKER,
     Refused,
     current,
     digest,
+    file_digest,
     held,
+    key_of,
     lack_of_space,
     listdir,
     mount_of,
     redact,
+    refuse_without_room,
     swap,
     umask,
     write_marker,
@@ -43,7 +46,6 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
 
 ALGORITHMS = {128: "sha512", 96: "sha384", 64: "sha256", 40: "sha1"}  # by the number of hexadecimal digits
 CHECKSUM_FILE_LIMIT = 64 << 10
-BLOCK = 1 << 20
 SILENCE_SECONDS = 60  # how long a server may say nothing
 TRIES = 2  # of each source, because a cut connection is resumed where it was cut
 
@@ -120,15 +122,6 @@ def inline_checksum(text: str) -> Optional[Tuple[str, str]]:
     return algorithm, digits.lower()
 
 
-def digest_of(path: str, algorithm: str) -> str:
-    """Return a file's checksum in hexadecimal."""
-    checksum = hashlib.new(algorithm)
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            checksum.update(block)
-    return checksum.hexdigest()
-
-
 # What is asked for
 
 
@@ -153,11 +146,6 @@ def inputs(wanted: Wanted) -> Dict[str, Any]:
         ],
         "contents": [[entry["dest"], digest(entry["content"]), entry.get("mode") or ""] for entry in wanted.contents],
     }
-
-
-def key_of(made_from: Dict[str, Any]) -> str:
-    """Return the name that inputs have."""
-    return digest(json.dumps(made_from, sort_keys=True))
 
 
 def judge(wanted: Wanted) -> None:
@@ -193,12 +181,7 @@ def inside(path: str) -> bool:
 
 def read_marker(release: str) -> Optional[Dict[str, Any]]:
     """Return what was noted when the folder was finished; None for one that never was."""
-    try:
-        with open(os.path.join(release, MARKER), encoding="utf-8", errors="replace") as file:
-            marker = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return marker if isinstance(marker, dict) and isinstance(marker.get("files"), dict) else None
+    return _versioned.read_marker(release, "files")
 
 
 def releases(folder: str) -> List[str]:
@@ -394,7 +377,7 @@ def download(wanted: Wanted, entry: Dict[str, Any], deadline: float) -> Dict[str
     target = os.path.join(wanted.cache_dir, f"{digits[:12]}-{file_name(entry)}")
     noted = {"name": file_name(entry), "checksum": f"{algorithm}:{digits}", "path": target, "bytes": 0, "source": ""}
     if os.path.exists(target):
-        if digest_of(target, algorithm) == digits:
+        if file_digest(target, algorithm).hexdigest() == digits:
             return noted
         os.unlink(target)
     part, trouble = target + ".part", []
@@ -409,7 +392,7 @@ def download(wanted: Wanted, entry: Dict[str, Any], deadline: float) -> Dict[str
                 if "broke off" in problem:
                     continue
                 break
-            if digest_of(part, algorithm) == digits:
+            if file_digest(part, algorithm).hexdigest() == digits:
                 os.replace(part, target)
                 noted["source"] = redact(url)
                 return noted
@@ -586,7 +569,7 @@ def apply(wanted: Wanted) -> Dict[str, Any]:
         removed = remove_all(folder, unfinished(folder))
         name = fresh_name(folder, wanted.version)
         try:
-            refuse_without_room(wanted)
+            refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
             marker = build(wanted, _in(folder, name), key)
         except BaseException as exc:
             shutil.rmtree(_in(folder, name), ignore_errors=True)
@@ -615,7 +598,7 @@ def predict(wanted: Wanted) -> Dict[str, Any]:
     key = key_of(inputs(wanted))
     name = built(folder, key)
     if name is None:
-        refuse_without_room(wanted)
+        refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
     reason = why(wanted, key, used, name) if name is None or name != used else ""
     name = name or fresh_name(folder, wanted.version)
     return outcome(wanted, name, used, reason, [_in(folder, old) for old in superfluous(folder, name, wanted.keep)])
@@ -688,17 +671,6 @@ def outcome(
             "after": f"{name}\n",
         },
     }
-
-
-def refuse_without_room(wanted: Wanted) -> None:
-    """Stop where a build would fill a disk or could trust nobody."""
-    lack = lack_of_space([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes)
-    if lack:
-        raise Refused(lack)
-    if wanted.ca_file and not os.path.isfile(wanted.ca_file):
-        raise Refused(
-            f"there is no CA bundle at {wanted.ca_file}; role bootstrap installs certificates, or correct ca_file"
-        )
 
 
 def remove_all(folder: str, names: Sequence[str]) -> List[str]:

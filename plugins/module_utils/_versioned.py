@@ -14,13 +14,15 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 from urllib.parse import unquote
 
 MARKER = ".gpufleet.json"
 MINIMUM_FREE_FILES = 50000
+BLOCK = 1 << 20
 
 _FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
 _LOGIN = re.compile(r"://[^/\s]*@")
@@ -50,7 +52,7 @@ def secrets(urls: List[str]) -> List[str]:
 
 
 def hide_logins(module, urls: List[str]) -> None:
-    """Have a module show the URLs of its secret options, or no message could name one; only their logins stay secret."""
+    """Have a module keep only the logins in URLs secret, or no message could name the URL that does not answer."""
     module.no_log_values.difference_update(urls)
     module.no_log_values.update(secrets(urls))
 
@@ -58,13 +60,13 @@ def hide_logins(module, urls: List[str]) -> None:
 # What is there
 
 
-def read_marker(path: str) -> Optional[Dict[str, Any]]:
-    """Return what was noted when a build was finished; None for one that never was."""
+def read_marker(path: str, part: str = "packages") -> Optional[Dict[str, Any]]:
+    """Return what was noted, a dict in ``part`` at least, when a build was finished; None for one that never was."""
     try:
         marker = json.loads(read(os.path.join(path, MARKER)))
     except ValueError:
         return None
-    return marker if isinstance(marker, dict) and isinstance(marker.get("packages"), dict) else None
+    return marker if isinstance(marker, dict) and isinstance(marker.get(part), dict) else None
 
 
 def current(folder: str) -> Optional[str]:
@@ -116,15 +118,30 @@ def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
 # What changes it
 
 
+def write_file(
+    path: str, content: Union[str, bytes], mode: int = 0o644, owner: Optional[Tuple[int, int]] = None
+) -> None:
+    """Write a file whole or not at all, so that nobody who may not read it ever could. ``owner``: user and group."""
+    folder, name = os.path.split(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    handle, aside = tempfile.mkstemp(prefix=name + ".", suffix=".new", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            if owner:
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
 def write_marker(path: str, marker: Dict[str, Any]) -> None:
     """Note that a build is finished, after everything else of it has reached the disk."""
-    marked = os.path.join(path, MARKER)
-    with open(marked + ".new", "w", encoding="utf-8") as file:
-        json.dump(marker, file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(marked + ".new", marked)
+    write_file(os.path.join(path, MARKER), json.dumps(marker, indent=2, sort_keys=True) + "\n")
     _sync(path)
 
 
@@ -214,6 +231,29 @@ def _existing(path: str) -> str:
     while not os.path.isdir(path):
         path = os.path.dirname(path.rstrip("/")) or "/"
     return path
+
+
+def refuse_without_room(paths: List[str], needed: int, ca_file: Optional[str]) -> None:
+    """Stop where a build would fill a disk or could trust nobody."""
+    lack = lack_of_space(paths, needed)
+    if lack:
+        raise Refused(lack)
+    if ca_file and not os.path.isfile(ca_file):
+        raise Refused(f"there is no CA bundle at {ca_file}; role bootstrap installs certificates, or correct ca_file")
+
+
+def key_of(made_from: Dict[str, Any]) -> str:
+    """Return the name that a build has by what it is made from."""
+    return digest(json.dumps(made_from, sort_keys=True))
+
+
+def file_digest(path: str, algorithm: str = "sha256"):
+    """Return a file's checksum, as hashlib's object."""
+    checksum = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(BLOCK), b""):
+            checksum.update(block)
+    return checksum
 
 
 def digest(text: str) -> str:

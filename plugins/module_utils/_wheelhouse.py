@@ -4,7 +4,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A folder with exactly the wheels that locks name, fetched once for a whole fleet. Private to the collection."""
 
-import hashlib
 import json
 import os
 import re
@@ -16,12 +15,14 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tu
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
     Refused,
     digest,
+    file_digest,
     held,
-    lack_of_space,
     listdir,
     read,
     redact,
+    refuse_without_room,
     umask,
+    write_file,
 )
 
 NOTES = ".gpufleet-wheelhouse.json"
@@ -160,7 +161,7 @@ def intact(path: str, name: str, noted: Optional[Sequence[Any]]) -> bool:
         return False
     if not noted or state.st_size != noted[0]:
         return False
-    return state.st_mtime_ns == noted[1] or _sha256(place) == noted[2]
+    return state.st_mtime_ns == noted[1] or file_digest(place).hexdigest() == noted[2]
 
 
 def lacking(wanted: Wanted, notes: Dict[str, Any]) -> List[Lock]:
@@ -209,9 +210,7 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
 
 def _fetch(host, wanted: Wanted, locks: Iterable[Lock], notes: Dict[str, Any]) -> List[str]:
     """Fetch what locks name into a folder aside, and move it in when it is whole; notes are kept up to date."""
-    lack = lack_of_space([wanted.path], wanted.minimum_free_bytes)
-    if lack:
-        raise Refused(lack)
+    refuse_without_room([wanted.path], wanted.minimum_free_bytes, wanted.ca_file)
     deadline = time.time() + wanted.timeout
     fetched = []
     for lock in locks:
@@ -232,7 +231,7 @@ def _fetch(host, wanted: Wanted, locks: Iterable[Lock], notes: Dict[str, Any]) -
                     fetched.append(name)
                 if name not in notes["files"]:
                     state = os.stat(place)
-                    notes["files"][name] = [state.st_size, state.st_mtime_ns, _sha256(place)]
+                    notes["files"][name] = [state.st_size, state.st_mtime_ns, file_digest(place).hexdigest()]
             notes["locks"][lock.key] = names
             _write_notes(wanted.path, notes)
         finally:
@@ -270,20 +269,7 @@ def _outcome(
 
 
 def _write_notes(path: str, notes: Dict[str, Any]) -> None:
-    place = os.path.join(path, NOTES)
-    with open(place + ".new", "w", encoding="utf-8") as file:
-        json.dump(notes, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(place + ".new", place)
-
-
-def _sha256(path: str) -> str:
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            total.update(block)
-    return total.hexdigest()
+    write_file(os.path.join(path, NOTES), json.dumps(notes, indent=1, sort_keys=True))
 
 
 def as_locks(entries: Iterable[Dict[str, Any]]) -> Tuple[Lock, ...]:

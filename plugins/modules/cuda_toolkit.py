@@ -245,7 +245,6 @@ seconds:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda import Toolkit, Wanted, ensure
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import Repository
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted as Wheels
@@ -313,7 +312,7 @@ def main() -> None:
     hide_logins(module, [module.params[name] for name in ("index_url", "python_mirror", "repository_url")])
     try:
         module.exit_json(**ensure(Host(), wanted_of(module.params), check_mode=module.check_mode))
-    except (Refused, Failed) as exc:
+    except Refused as exc:
         module.fail_json(msg=f"{os.uname().nodename}: {redact(str(exc))}.")
 
 

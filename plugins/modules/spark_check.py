@@ -129,6 +129,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._spark_check 
     parse_result,
     same,
 )
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 
 def main() -> None:
@@ -165,9 +166,7 @@ def main() -> None:
         reason = failure(spark, answer.error, answer.rc, answer.stdout + answer.stderr, asked["master"])
         module.fail_json(msg=f"{os.uname().nodename}: {reason}.", spark={"result": "failed", "reason": reason})
     if asked["stamp"]:
-        with open(asked["stamp"] + ".new", "w", encoding="utf-8") as file:
-            json.dump({"fingerprint": asked["fingerprint"], "spark": spark}, file)
-        os.replace(asked["stamp"] + ".new", asked["stamp"])
+        write_file(asked["stamp"], json.dumps({"fingerprint": asked["fingerprint"], "spark": spark}))
     module.exit_json(spark=spark, proven_before=False)
 
 

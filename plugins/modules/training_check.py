@@ -401,11 +401,12 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._training imp
     outdated,
     parse,
 )
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 PROGRAM_LIMIT = 1 << 20
 
 
-def put_in_place(host: Host, folder: str, files: dict, names: list) -> None:
+def put_in_place(folder: str, files: dict, names: list) -> None:
     """Write the named files of the program, and remove those that are no part of it."""
     os.makedirs(folder, mode=0o755, exist_ok=True)
     for name in names:
@@ -413,16 +414,7 @@ def put_in_place(host: Host, folder: str, files: dict, names: list) -> None:
         if name not in files:
             os.remove(path)
             continue
-        write(path, files[name])
-
-
-def write(path: str, text: str) -> None:
-    """Replace a file as a whole."""
-    partial = f"{path}.{os.getpid()}.part"
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(partial, 0o644)
-    os.replace(partial, path)
+        write_file(path, files[name])
 
 
 def ask(host: Host, folder: str, argv_for, limit: float):
@@ -499,13 +491,12 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(**result)
     if names:
-        put_in_place(host, options["program"], files, names)
+        put_in_place(options["program"], files, names)
     with tempfile.TemporaryDirectory(prefix="gpufleet-", dir=module.tmpdir) as folder:
         training = check(options, lambda argv_for, limit: ask(host, folder, argv_for, limit))
     result["ansible_facts"]["training"] = training
     if options["report"]:
-        os.makedirs(os.path.dirname(options["report"]), mode=0o755, exist_ok=True)
-        write(options["report"], json.dumps(training, indent=2, sort_keys=True) + "\n")
+        write_file(options["report"], json.dumps(training, indent=2, sort_keys=True) + "\n")
     if training["result"] == "failed" and options["fail_host"]:
         module.fail_json(msg=training["reason"], **result)
     module.exit_json(**result)

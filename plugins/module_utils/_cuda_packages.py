@@ -19,7 +19,6 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
 SOURCES = "/etc/apt/sources.list.d/gpufleet-cuda.sources"
 KEYRING = "/usr/share/keyrings/gpufleet-cuda.asc"
 PREFERENCES = "/etc/apt/preferences.d/gpufleet-cuda"
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _HEADER = "# Written by gpufleet.workstation.\n"
 
@@ -60,13 +59,10 @@ def files_for(repository: Repository, system: Any, sources: Sequence[Dict[str, A
         texts += [added.partition("\n")[2]] if added else []
     if repository.url and not _driver.owners(repository.url, others):
         check_key(repository)
-        url, arch = repository.url.rstrip("/"), MACHINES.get(machine, machine)
-        texts.append(f"Types: deb\nURIs: {url}/\nSuites: /\nArchitectures: {arch}\nSigned-By: {KEYRING}\n")
-        host = re.sub(r"^[a-z+]+://([^/@]*@)?", "", url).split("/")[0].split(":")[0]
-        origin = "" if url.startswith("file:") else host
+        texts.append(_driver.repository_entry(repository.url, machine, KEYRING))
         files[KEYRING] = repository.key.strip() + "\n"
         # Below 100, what is asked for by name comes from there, and an upgrade of the host takes nothing from it.
-        files[PREFERENCES] = _HEADER + f'Package: *\nPin: origin "{origin}"\nPin-Priority: 50\n'
+        files[PREFERENCES] = _HEADER + _driver.origin_pin(repository.url, 50)
     if texts:
         files[SOURCES] = _HEADER + "\n".join(texts)
     return files

@@ -228,8 +228,7 @@ def headers(
         if re.match(r"linux-image-(?!\d|unsigned|dbg)(?!.*-dbg)", name)
     )
     if not meta and not kernels:
-        arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-        meta = ["linux-headers-" + (arch if system.name == "debian" else "generic")]
+        meta = ["linux-headers-" + (debian_architecture(machine) if system.name == "debian" else "generic")]
     return [f"linux-headers-{release}" for release in kernels], meta
 
 
@@ -278,10 +277,28 @@ def non_free_sources(system: System, sources: Sequence[Dict[str, Any]]) -> str:
     return f"# {HEADER}\n" + "\n".join(paragraphs) if paragraphs else ""
 
 
+def debian_architecture(machine: str) -> str:
+    """Return Debian's name for a machine."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def repository_entry(url: str, machine: str, keyring: str) -> str:
+    """Return the paragraph that makes a repository of NVIDIA's kind one of apt's sources."""
+    return (
+        f"Types: deb\nURIs: {url.rstrip('/')}/\nSuites: /\nArchitectures: {debian_architecture(machine)}\n"
+        f"Signed-By: {keyring}\n"
+    )
+
+
 def repository_sources(url: str, machine: str) -> str:
     """Return the file that makes NVIDIA's repository, or a mirror of it, one of apt's sources."""
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-    return f"# {HEADER}\nTypes: deb\nURIs: {url.rstrip('/')}/\nSuites: /\nArchitectures: {arch}\nSigned-By: {KEYRING}\n"
+    return f"# {HEADER}\n" + repository_entry(url, machine, KEYRING)
+
+
+def origin_pin(url: str, priority: int) -> str:
+    """Return the paragraph that gives all that comes from a repository a priority."""
+    origin = "" if url.startswith("file:") else _address(url).split("/")[0].split(":")[0]
+    return f'Package: *\nPin: origin "{origin}"\nPin-Priority: {priority}\n'
 
 
 def pin(url: str, branch: str, version: str) -> str:
@@ -296,8 +313,7 @@ def pin(url: str, branch: str, version: str) -> str:
     )
     parts = []
     if url:
-        host = re.sub(r"^[a-z+]+://([^/@]*@)?", "", url).split("/")[0].split(":")[0]
-        parts.append(f'Package: *\nPin: origin "{"" if url.startswith("file:") else host}"\nPin-Priority: 100\n')
+        parts.append(origin_pin(url, 100))
     if url or version:
         parts.append(f"Package: {names}\nPin: version {version or branch + '.'}*\nPin-Priority: 1001\n")
     return f"Explanation: {HEADER}\n" + "\n".join(parts) if parts else ""

@@ -47,13 +47,12 @@ def repository(url: str) -> str:
 
 def owners(url: str, files: Dict[str, str]) -> List[str]:
     """Return the other files that have the repository too."""
-    address = re.sub(r"^[a-z+]+://([^/@]*@)?", "", url).rstrip("/")
-    found = []
-    for name, text in files.items():
-        for one in re.findall(r"^baseurl[ \t]*=[ \t]*(\S+)", text, re.MULTILINE):
-            if re.sub(r"^[a-z+]+://([^/@]*@)?", "", one).rstrip("/") == address and name not in found:
-                found.append(name)
-    return found
+    sources = [
+        {"file": name, "uri": uri}
+        for name, text in files.items()
+        for uri in re.findall(r"^baseurl[ \t]*=[ \t]*(\S+)", text, re.MULTILINE)
+    ]
+    return _driver.owners(url, sources)
 
 
 def installed_driver(packages: Dict[str, str]) -> Optional[Tuple[str, str]]:

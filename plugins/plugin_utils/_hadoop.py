@@ -34,9 +34,9 @@ def value_text(value: Any) -> str:
     return str(value)
 
 
-def site_xml(properties: Mapping[str, Any], title: str) -> str:
-    """Return a C(*-site.xml); a property without a value is left out."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<!-- {WRITTEN} -->", "<configuration>"]
+def site_xml(properties: Mapping[str, Any], title: str, written: str = WRITTEN) -> str:
+    """Return a C(*-site.xml) of Hadoop or Hive; a property without a value is left out."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<!-- {written} -->", "<configuration>"]
     for name in sorted(properties):
         value = properties[name]
         if value is None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import shlex
 from typing import Any
-from xml.sax.saxutils import escape
 
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._hadoop import site_xml
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import number
 
 HEAD = "# Written by role gpufleet.workstation.spark; the next run overwrites what is changed here.\n"
@@ -138,7 +138,9 @@ def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) 
     ]
     hive = hive_site(settings)
     if hive:
-        written.append(_file(f"{conf}/hive-site.xml", xml(hive), _secret(hive), group))
+        written.append(
+            _file(f"{conf}/hive-site.xml", site_xml(hive, "spark_hive_site", HEAD[2:].strip()), _secret(hive), group)
+        )
     written.append({**_file(f"{conf}/gpus.sh", GPUS), "mode": "0755"})
     commands = [f"{settings['bin_dir']}/{name}" for name in COMMANDS]  # "command" here is lost to Python 3.12.1 below
     written += [{**_file(path, command(settings)), "mode": "0755"} for path in commands]
@@ -300,15 +302,6 @@ def properties(values: dict[str, Any]) -> str:
     """Return a file of Java properties, the names in their order."""
     width = max(map(len, values))
     return HEAD + "".join(f"{name:<{width}} {_property(value)}\n" for name, value in values.items())
-
-
-def xml(values: dict[str, Any]) -> str:
-    """Return a file in the form of Hadoop's and Hive's configuration."""
-    rows = "".join(
-        f"  <property>\n    <name>{escape(name)}</name>\n    <value>{escape(_word(value))}</value>\n  </property>\n"
-        for name, value in values.items()
-    )
-    return f'<?xml version="1.0"?>\n<!-- {HEAD[2:].strip()} -->\n<configuration>\n{rows}</configuration>\n'
 
 
 def _file(path: str, content: str, secret: bool = False, group: str = "root") -> dict[str, Any]:

@@ -513,11 +513,10 @@ def judge_together(measured: Dict[str, Any], dataset: Dict[str, Any], wanted: Di
     if any(not result.get("loss_per_epoch") or not number(result.get("accuracy")) for result in results):
         yield finding("training.incomplete", None, device="all devices together", missing="losses or accuracy")
         return
-    yield from _joint_results(joint, results, dataset, wanted)
+    yield from _joint_results(count, results, dataset, wanted, _figures_of_all(measured, wanted))
 
 
-def _joint_results(joint, results, dataset, wanted) -> Iterator[Dict[str, Any]]:
-    count = joint["count"]
+def _joint_results(count, results, dataset, wanted, row) -> Iterator[Dict[str, Any]]:
     wrong = [f"rank {rank}" for rank, result in enumerate(results) if not result.get("sum_right")]
     if wrong:
         yield finding("together.wrong_sum", count=count, ranks=", ".join(wrong))
@@ -538,7 +537,6 @@ def _joint_results(joint, results, dataset, wanted) -> Iterator[Dict[str, Any]]:
             dataset=dataset["name"],
             minimum=least_accuracy(dataset["name"], wanted),
         )
-    row = joint.get("figures")
     if row and results[0].get("trained_on") == "cuda":
         rate, peak = results[0].get("all_reduce_gb_per_second"), row.get("all_reduce_gb_per_second")
         least = row["least"]["all_reduce"]
@@ -572,19 +570,18 @@ def judge_run(measured: Dict[str, Any], wanted: Dict[str, Any]) -> List[Dict[str
         found += judge_stragglers(group)
     if sum(entry["device"]["kind"] == "mig" for entry in measured["devices"]) > 1:
         found.append(finding("together.mig"))
-    _figures_together(measured, wanted)
     found += judge_together(measured, dataset, wanted)
     return found
 
 
-def _figures_together(measured: Dict[str, Any], wanted: Dict[str, Any]) -> None:
-    """Put the figures of the model beside the training together, where all devices are of one model."""
+def _figures_of_all(measured: Dict[str, Any], wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """Return the row of figures for the devices together, where all are of one model."""
     rows = [
         figures_of(entry["device"], (entry["outcome"] or {}).get("result") or {}, wanted)
         for entry in measured["devices"]
     ]
-    if measured.get("together") and rows and all(row is not None and row["key"] == rows[0]["key"] for row in rows):
-        measured["together"]["figures"] = rows[0]
+    alike = bool(rows) and all(row is not None and row["key"] == rows[0]["key"] for row in rows)
+    return rows[0] if alike else None
 
 
 def verdict(found: List[Dict[str, Any]]) -> Tuple[str, str]:

@@ -319,6 +319,19 @@ def pin(url: str, branch: str, version: str) -> str:
     return f"Explanation: {HEADER}\n" + "\n".join(parts) if parts else ""
 
 
+def no_packages() -> str:
+    """Return preferences that keep the driver's packages out, where a runfile installed the driver.
+
+    A package that needs libcuda1 would else bring it, over the files of the runfile.
+    """
+    names = (
+        "nvidia-driver* nvidia-kernel* nvidia-open* nvidia-dkms* nvidia-tesla* nvidia-headless* nvidia-utils* "
+        "nvidia-smi nvidia-alternative libnvidia-compute* libnvidia-ml1 libcuda1* cuda-drivers* "
+        "linux-modules-nvidia-* xserver-xorg-video-nvidia*"
+    )
+    return f"Explanation: {HEADER}\nPackage: {names}\nPin: release *\nPin-Priority: -1\n"
+
+
 def fingerprints(armored: str) -> List[str]:
     """Return the full fingerprints of the primary keys in an armored text; none where it is no key."""
     found = []

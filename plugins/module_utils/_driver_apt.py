@@ -44,6 +44,7 @@ class AptDriver:
         self.apt = Apt(run.host, run.host.path(_driver.ARCHIVES), run.wanted.lock_timeout, run.wanted.timeout)
         self.apt.warnings = run.warnings
         self.packages = {}  # type: Dict[str, Package]
+        self.replaced = None  # type: Optional[Dict[str, Any]]  # the driver of a runfile that gave way
 
     # ---- looking ----
 
@@ -55,6 +56,10 @@ class AptDriver:
             if self.apt.repair(self.run.check_mode):
                 self.run.reasons.append("dpkg was cut off" + (f" at {', '.join(sorted(half))}" if half else ""))
             self.packages = self.apt.packages()
+
+    def drivers(self) -> Dict[str, str]:
+        """Return the driver's packages that are installed, with their versions."""
+        return {name: self.packages[name].version for name in _driver.family(self.packages)}
 
     def driver(self) -> Optional[Driver]:
         """Return the driver that is installed."""
@@ -330,8 +335,7 @@ class AptDriver:
         branch = self.branch()
         if not branch:
             raise Failed("which driver is wanted is not said: set nvidia_driver_branch")
-        before = {name: self.packages[name].version for name in _driver.family(self.packages)}
-        old = self.driver()
+        before, old = self.drivers(), self.driver()
         self.release()
         try:
             job = self.resolve(branch)
@@ -363,7 +367,10 @@ class AptDriver:
 
     def _change(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
         run, apt = self.run, self.apt
+        self.replaced = run.rival.there if run.rival else None
         try:
+            if run.rival:
+                run.rival.make_way(job.version)
             result = apt.install(job.names, job.remove)
             if result.rc != 0:
                 log = _driver_load.build_log(run.host)
@@ -376,7 +383,10 @@ class AptDriver:
             if not _driver.family(job.comes) and not job.remove:
                 raise
             problem = apt.restore(before, _driver.family(job.comes))
-            back = f"driver {old.version} is installed as before" if old else "no driver is installed, as before"
+            if self.replaced:
+                problem = run.rival.come_back(self.replaced) or problem
+            version = self.replaced["version"] if self.replaced else old and old.version
+            back = f"driver {version} is installed as before" if version else "no driver is installed, as before"
             words = f"but {problem}" if problem else f"apt is healthy and {back}"
             head, _newline, tail = str(failure).partition("\n")
             raise Failed(f"{head}. It was taken back: {words}" + ("\n" + tail if tail else "")) from failure
@@ -386,10 +396,11 @@ class AptDriver:
         current = {
             "version": now.version,
             "flavor": now.flavor,
-            "packages": {name: self.packages[name].version for name in _driver.family(self.packages)},
+            "packages": self.drivers(),
         }
         added = sorted({*self.run.state.get("added", []), *[name for name in job.comes if name not in before]})
         previous = {"version": old.version, "flavor": old.flavor, "packages": before} if old else None
+        previous = self.replaced or previous
         self.run.diff.append(
             {
                 "before_header": "packages",
@@ -399,17 +410,15 @@ class AptDriver:
             }
         )
         self.run.remember(current=current, previous=previous or self.run.state.get("previous"), added=added)
-        self._tidy()
+        self.tidy()
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
         """Keep the files of this driver and of the one before it, and no others."""
-        kept = []
-        for record in (self.run.state.get("current"), self.run.state.get("previous")):
-            kept += [self.apt.file(name, version) for name, version in (record or {}).get("packages", {}).items()]
-        for name in self.run.host.listdir(_driver.ARCHIVES, quiet=True):
-            path = os.path.join(self.apt.archives, name)
-            if name.endswith(".deb") and path not in kept:
-                os.unlink(path)
+        self.run.tidy(
+            self.apt.file(name, version)
+            for record in self.run.records()
+            for name, version in record["packages"].items()
+        )
 
     def _finish(self) -> None:
         """Do what stands beside the packages: files, holds, initramfs."""
@@ -461,6 +470,79 @@ class AptDriver:
             if late or gone:
                 self.packages = self.apt.packages()
 
+    # ---- what a runfile needs of the packages ----
+
+    def missing_to_build(self) -> List[str]:
+        """Return what a build of the modules by DKMS needs and the host does not have."""
+        exact, meta = self.headers(Choice([], []))
+        return [name for name in ["dkms", *exact, *meta] if name not in self.packages]
+
+    def require_to_build(self) -> None:
+        """Install what a build of the modules needs: DKMS, the headers of each kernel and its compiler."""
+        if not self.missing_to_build():
+            return
+        self.apt.update(self._needed())
+        exact, meta = self.headers(Choice([], []))
+        beside = ["make", *self.compilers()]
+        policy = self.apt.policy(["dkms", *exact, *meta, *beside])
+        names = ["dkms", *self._headers(exact, meta, policy)]
+        names += [name for name in beside if policy.get(name, (None, []))[0]]
+        comes, goes = self.apt.simulate(names)
+        if goes:
+            raise Failed(f"apt would remove {', '.join(goes)} to install {', '.join(names)}. No package was changed")
+        result = self.apt.install(names)
+        if result.rc != 0:
+            raise Failed(f"what the driver's build needs cannot be installed: {complaints(result)}")
+        added = sorted({*self.run.state.get("added", []), *[name for name in comes if name not in self.packages]})
+        self.packages = self.apt.packages()
+        self.run.remember(added=added)
+        self.run.machine = self.run.machine._replace(
+            kernels=_driver_load.required_kernels(self.run.host, self.run.machine.release)
+        )
+
+    def keep_drivers(self, change: str) -> None:
+        """Keep the files of the driver's packages before they are removed, and refuse if others would go with them."""
+        before = self.drivers()
+        if not before:
+            return
+        result = self.apt.get(["--simulate", "--allow-change-held-packages", "purge", *before])
+        if result.rc != 0:
+            raise Failed(f"the driver's packages cannot be removed: {complaints(result)}. No package was changed")
+        goes = parse_simulation(result.stdout)[1]
+        harmed = [name for name in goes if name not in before]
+        if harmed:
+            raise Failed(
+                f"{', '.join(harmed)} needs the driver's packages, which have to go before {change}; remove it "
+                "yourself if that is meant. No package was changed"
+            )
+        gone = self.apt.keep(before)
+        if gone:
+            self.run.warnings.append(
+                f"the files of {', '.join(gone)} are not to be had any more, so there is no way back from {change}"
+            )
+
+    def put_aside(self) -> None:
+        """Remove the driver's packages, for another driver to come."""
+        self.release()
+        result = self.apt.purge(list(self.drivers()))
+        self.packages = self.apt.packages()
+        if result.rc != 0:
+            raise Failed(f"the driver's packages cannot be removed: {complaints(result)}")
+
+    def bring_back(self, before: Dict[str, str]) -> Optional[str]:
+        """Install the driver's packages again; return what is still wrong, or None."""
+        problem = self.apt.restore(before, [])
+        self.packages = self.apt.packages()
+        self.hold(again=True)
+        return problem
+
+    def leave(self) -> None:
+        """Remove what makes the driver's packages available, and keep those of others out."""
+        for path in (_driver.SOURCES, _driver.KEYRING, _driver.UNATTENDED):
+            self.run.file(path, "")
+        self.run.file(_driver.PREFERENCES, _driver.no_packages() if self.wanted.hold else "")
+        self.hold(again=True)
+
     # ---- going back, and going away ----
 
     def previous(self) -> Tuple[str, str]:
@@ -486,7 +568,7 @@ class AptDriver:
         )
         if self.run.check_mode:
             return record["version"], record["flavor"]
-        before = {name: self.packages[name].version for name in _driver.family(self.packages)}
+        before = self.drivers()
         remove = [name for name in before if name not in record["packages"]]
         names = [file for _name, file in sorted(files.items()) if file]
         self.wanted = self.wanted._replace(flavor=record["flavor"], branch=record["version"].split(".")[0], version="")
@@ -519,6 +601,7 @@ class AptDriver:
             result = self.apt.purge(names)
             if result.rc != 0:
                 raise Failed(f"the driver cannot be removed: {complaints(result)}")
+        if not run.check_mode:
             self._remove_added()
         for path in (_driver.SOURCES, _driver.KEYRING, _driver.PREFERENCES, _driver.UNATTENDED, _driver.PERSISTENCE):
             run.file(path, "")
@@ -527,12 +610,7 @@ class AptDriver:
         run.initramfs()
         if run.check_mode:
             return
-        for path in (_driver.STATE, _driver.HOLDS):
-            if run.host.exists(path):
-                os.unlink(run.host.path(path))
-        for name in run.host.listdir(_driver.ARCHIVES, quiet=True):
-            if name.endswith(".deb"):
-                os.unlink(os.path.join(self.apt.archives, name))
+        run.forget()
 
     def _remove_added(self) -> None:
         """Remove what came with the driver and that nothing needs now: compilers, headers, DKMS."""

@@ -79,12 +79,22 @@ class DnfDriver:
         self.wanted = run.wanted
         self.packages = {}  # type: Dict[str, str]
 
-    def _query(self) -> None:
+    def settle(self) -> None:
+        """Read what is installed."""
         form = "%{NAME}\\t%{VERSION}-%{RELEASE}\\n"
         answer = self.run.host.run(["rpm", "--query", "--all", "--queryformat", form], QUERY_SECONDS)
         if answer.rc != 0:
             raise Failed(f"rpm does not say what is installed: {complaints(answer)}")
         self.packages = dict(line.split("\t", 1) for line in answer.stdout.splitlines() if "\t" in line)
+
+    def drivers(self) -> Dict[str, str]:
+        """Return the driver's packages that are installed, with their versions."""
+        return {name: self.packages[name] for name in _driver.family(self.packages)}
+
+    def driver(self) -> Optional[_driver.Driver]:
+        """Return the driver that is installed."""
+        found = installed_driver(self.packages)
+        return _driver.Driver(found[0], found[1], []) if found else None
 
     def _dnf(self, *argv: str) -> Result:
         """Run dnf. It waits for another one by itself; who waits too long is given up, and nothing is broken."""
@@ -108,7 +118,7 @@ class DnfDriver:
         branch = wanted.branch or wanted.version.split(".")[0]
         if not branch:
             raise Failed("which driver is wanted is not said: set nvidia_driver_branch")
-        self._query()
+        self.settle()
         key = repository_key(run, KEY)
         doubles = owners(wanted.repository_url, self._files())
         if doubles and wanted.duplicates == "report":
@@ -117,9 +127,7 @@ class DnfDriver:
                 "nvidia_driver_duplicates=remove, which keeps a copy. Nothing was changed"
             )
         due = self._due(branch)
-        kernels = [] if run.machine.container else run.machine.kernels
-        bare = [name for name in kernels if not run.host.leads_somewhere(f"/lib/modules/{name}/build")]
-        missing = [f"kernel-devel-{name}" for name in bare]
+        missing = self._headers()
         lacking = [] if due else run.lacking()
         if due:
             run.refuse_busy(due[0])
@@ -145,6 +153,12 @@ class DnfDriver:
             )
         return driver
 
+    def _headers(self) -> List[str]:
+        """Return the headers of kernels that lack theirs."""
+        kernels = [] if self.run.machine.container else self.run.machine.kernels
+        bare = [name for name in kernels if not self.run.host.leads_somewhere(f"/lib/modules/{name}/build")]
+        return [f"kernel-devel-{name}" for name in bare]
+
     def _due(self, branch: str) -> List[str]:
         driver, wanted = installed_driver(self.packages), self.wanted
         if not driver:
@@ -158,9 +172,10 @@ class DnfDriver:
 
     def _install(self, branch: str, missing: List[str], lacking: List[str], due: bool) -> None:
         run, wanted = self.run, self.wanted
-        before = {name: self.packages[name] for name in _driver.family(self.packages)}
+        before = self.drivers()
         choice = stream(run.system.version, branch, wanted.flavor)
         there = enabled_stream(run.host.read_text(STREAM, quiet=True))
+        rival = run.rival.there if run.rival else None
         self._release()
         try:
             if choice and choice != there:
@@ -168,9 +183,11 @@ class DnfDriver:
                 self._must("module", "enable", f"nvidia-driver:{choice}")
             names = install_names(run.system.version, branch, wanted.version, wanted.flavor) if due else []
             names += missing + list(wanted.packages) + ([LOCK_PLUGIN] if wanted.hold else [])
+            if run.rival:
+                run.rival.make_way(f"branch {branch}")
             answer = self._dnf("install", "--allowerasing", *names)
             run.machine = run.machine._replace(kernels=_driver_load.required_kernels(run.host, run.machine.release))
-            self._query()
+            self.settle()
             for name in lacking or run.lacking():
                 run.host.run(["dkms", "autoinstall", "-k", name], wanted.timeout)
             if answer.rc != 0:
@@ -179,22 +196,24 @@ class DnfDriver:
             driver = installed_driver(self.packages)
             run.prove_modules(driver[0] if driver else branch, wanted.flavor)
         except Failed as failure:
-            raise Failed(self._undo(before, there, str(failure))) from failure
+            words = self._undo(before, there, str(failure))
+            problem = run.rival.come_back(rival) if rival else None
+            raise Failed(words + (f" But {problem}" if problem else "")) from failure
         finally:
-            self._query()
+            self.settle()
             self._lock(again=True)
 
     def _undo(self, before: Dict[str, str], there: Optional[str], words: str) -> str:
         """Take the last transaction back, if it was ours, and return the whole sentence."""
-        self._query()
-        now = {name: self.packages[name] for name in _driver.family(self.packages)}
+        self.settle()
+        now = self.drivers()
         if now != before:
             self._dnf("history", "undo", "last")
             if there:
                 self._dnf("module", "reset", "nvidia-driver")
                 self._dnf("module", "enable", f"nvidia-driver:{there}")
-            self._query()
-            now = {name: self.packages[name] for name in _driver.family(self.packages)}
+            self.settle()
+            now = self.drivers()
         head, _newline, tail = words.partition("\n")
         state = (
             "the packages are as before" if now == before else "but the packages are not as before; see `dnf history`"
@@ -229,6 +248,50 @@ class DnfDriver:
         if gone:
             self._dnf("versionlock", "delete", *gone)
 
+    # ---- what a runfile needs of the packages ----
+
+    def missing_to_build(self) -> List[str]:
+        """Return what a build of the modules by DKMS needs and the host does not have."""
+        return [name for name in ("dkms", "gcc", "make") if name not in self.packages] + self._headers()
+
+    def require_to_build(self) -> None:
+        """Install what a build of the modules needs. DKMS is in EPEL, which is not ours to add."""
+        names = self.missing_to_build()
+        if names:
+            self._must("install", *names)
+            self.settle()
+            kernels = _driver_load.required_kernels(self.run.host, self.run.machine.release)
+            self.run.machine = self.run.machine._replace(kernels=kernels)
+
+    def keep_drivers(self, change: str) -> None:
+        """Refuse where packages would have to give way: there is no way back to them from a runfile yet."""
+        if self.drivers():
+            raise Failed(
+                f"{', '.join(self.drivers())} is installed and has to go before {change} from a runfile; remove it "
+                "with nvidia_driver_state=absent first. No package was changed"
+            )
+
+    def refuse_held(self) -> None:
+        """Do nothing: dnf changes nothing that somebody locked, and says so."""
+
+    def put_aside(self) -> None:
+        """Do nothing: keep_drivers() has refused."""
+
+    def bring_back(self, before: Dict[str, str]) -> Optional[str]:
+        """Do nothing: there were none."""
+
+    def leave(self) -> None:
+        """Remove what makes the driver's packages available."""
+        self.run.file(REPOSITORY, "")
+        self.run.file(KEY, "")
+        self._lock(again=True)
+
+    def tidy(self) -> None:
+        """Keep the runfiles of this driver and of the one before it."""
+        self.run.tidy([])
+
+    # ---- going back, and going away ----
+
     def previous(self) -> Any:
         """Going back by kept files is for hosts with apt; here an ordinary run with the earlier branch does it."""
         raise Failed(
@@ -238,7 +301,7 @@ class DnfDriver:
     def absent(self) -> None:
         """Remove the driver and everything that this role put beside it."""
         run = self.run
-        self._query()
+        self.settle()
         names = _driver.family(self.packages)
         if names:
             run.refuse_busy("its removal")
@@ -251,6 +314,5 @@ class DnfDriver:
         for path in (REPOSITORY, KEY, _driver.MODPROBE, _driver.MODULES_LOAD):
             run.file(path, "")
         run.initramfs()
-        for path in (_driver.STATE, _driver.HOLDS):
-            if run.host.exists(path) and not run.check_mode:
-                os.unlink(run.host.path(path))
+        if not run.check_mode:
+            run.forget()

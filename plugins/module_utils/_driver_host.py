@@ -7,7 +7,7 @@
 import hashlib
 import json
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 from urllib.request import urlopen
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load
@@ -20,6 +20,7 @@ INITRAMFS_SECONDS = 900
 SERVICE_SECONDS = 60
 KEY_SECONDS = 30
 KEY_LIMIT = 1 << 20
+KEPT = (".deb", ".rpm", ".run", ".run.part")
 
 
 class Wanted(NamedTuple):
@@ -35,6 +36,8 @@ class Wanted(NamedTuple):
     repository_url: str = ""
     repository_key: str = ""
     repository_fingerprint: str = ""
+    runfile_url: str = ""
+    runfile_checksum: str = ""
     duplicates: str = "report"
     upgrade: bool = False
     hold: bool = True
@@ -61,6 +64,8 @@ class Run:
         self.reasons = []  # type: List[str]
         self.warnings = []  # type: List[str]
         self.diff = []  # type: List[Dict[str, str]]
+        self.rival = None  # type: Any  # a driver that a runfile installed, where packages are to come
+        self.stopped = []  # type: List[str]
 
     # ---- the host's memory of this module ----
 
@@ -78,6 +83,26 @@ class Run:
         self.state.update(news)
         if not self.check_mode:
             write_file(self.host.path(_driver.STATE), json.dumps(self.state, indent=1, sort_keys=True) + "\n")
+
+    def records(self) -> List[Dict[str, Any]]:
+        """Return what is remembered of the driver that is installed and of the one before it."""
+        return [record for record in (self.state.get("current"), self.state.get("previous")) if record]
+
+    def tidy(self, files: Iterable[Optional[str]]) -> None:
+        """Keep the files of this driver and of the one before it, and no others; ``files`` are those of packages."""
+        kept = {*files, *[record.get("runfile") for record in self.records()]}
+        for name in self.host.listdir(_driver.ARCHIVES, quiet=True):
+            path = os.path.join(self.host.path(_driver.ARCHIVES), name)
+            if name.endswith(KEPT) and path not in kept:
+                os.unlink(path)
+
+    def forget(self) -> None:
+        """Remove all that is remembered and kept of drivers."""
+        for path in (_driver.STATE, _driver.HOLDS):
+            if self.host.exists(path):
+                os.unlink(self.host.path(path))
+        self.state = {}
+        self.tidy([])
 
     # ---- files ----
 
@@ -201,7 +226,7 @@ class Run:
         """Enable what keeps the driver loaded and NVSwitches joined; started is only what has its own driver loaded."""
         if not self.host.exists("/run/systemd/system"):
             return
-        folders = ("/lib/systemd/system/", "/usr/lib/systemd/system/")
+        folders = ("/etc/systemd/system/", "/lib/systemd/system/", "/usr/lib/systemd/system/")
         units = [self.host.read_text(folder + _driver.PERSISTENCE_UNIT, quiet=True) for folder in folders]
         if self.wanted.persistence and any(units):
             text = _driver.persistence_conf(next(filter(None, units)))
@@ -225,6 +250,18 @@ class Run:
             if answer.rc != 0:
                 said = answer.error or answer.stderr.strip()
                 raise Failed(f"`systemctl {command} {name}` failed: {said}; see `journalctl -u {name}`")
+
+    def stop_services(self) -> None:
+        """Stop the driver's own services for a change of it; restart() starts again what then still is there."""
+        for name in _driver_load.running_services(self.host):
+            self.host.run(["systemctl", "stop", name], SERVICE_SECONDS)
+            self.stopped.append(name)
+
+    def restart(self) -> None:
+        """Start what stop_services() stopped."""
+        for name in reversed(self.stopped):
+            self.host.run(["systemctl", "start", name], SERVICE_SECONDS)
+        self.stopped = []
 
     def bring_up(self, version: str, flavor: Optional[str]) -> Dict[str, Any]:
         """Make the installed driver the loaded one without a reboot; else say that a reboot is needed, and why."""

@@ -11,6 +11,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import F
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_apt import AptDriver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_dnf import DnfDriver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, Wanted
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_runfile import Runfile
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 
 IDLE = {"needed": False, "reason": "", "processes": []}  # type: Dict[str, Any]
@@ -21,16 +22,21 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
     start = time.monotonic()
     run = Run(host, wanted, check_mode)
     run.refuse_container()
-    if wanted.source != "distribution" and not (wanted.repository_url and wanted.repository_key):
-        raise Failed(f"the source {wanted.source} needs nvidia_driver_repository_url and nvidia_driver_repository_key")
-    backend = (DnfDriver if run.system.name == "el" else AptDriver)(run)  # type: Any
+    if wanted.source == "nvidia" and not (wanted.repository_url and wanted.repository_key):
+        raise Failed("the source nvidia needs nvidia_driver_repository_url and nvidia_driver_repository_key")
+    packages = (DnfDriver if run.system.name == "el" else AptDriver)(run)  # type: Any
+    runfile = Runfile(run, packages)
     version, flavor, reboot = None, None, IDLE
-    if wanted.state == "absent":
-        backend.absent()
-    else:
-        version, flavor = backend.previous() if wanted.state == "previous" else backend.present()
-        reboot = run.bring_up(version, flavor)
-        run.services(version)
+    try:
+        if wanted.state == "absent":
+            runfile.absent()
+            packages.absent()
+        else:
+            version, flavor = _install(run, packages, runfile)
+            reboot = run.bring_up(version, flavor)
+            run.services(version)
+    finally:
+        run.restart()
     return {
         "changed": bool(run.reasons),
         "reasons": run.reasons,
@@ -44,3 +50,16 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
         "diff": run.diff,
         "seconds": round(time.monotonic() - start, 3),
     }
+
+
+def _install(run: Run, packages: Any, runfile: Runfile) -> Any:
+    """Install what is wanted from where it is wanted; return version and flavour."""
+    record = run.state.get("previous") or {}
+    if run.wanted.state == "previous" and record.get("runfile"):
+        return runfile.previous(record)
+    if run.wanted.state == "present" and run.wanted.source == "runfile":
+        return runfile.present()
+    if runfile.there:
+        run.rival = runfile
+        run.reasons.append(f"driver {runfile.there['version']} was installed from a runfile")
+    return packages.previous() if run.wanted.state == "previous" else packages.present()

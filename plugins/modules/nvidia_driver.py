@@ -3,7 +3,7 @@
 # Copyright (c) 2026, The gpufleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install NVIDIA's driver from packages, prove it, hold it, and go back where that fails."""
+"""Install NVIDIA's driver, prove it, hold it, and go back where that fails."""
 
 DOCUMENTATION = r"""
 module: nvidia_driver
@@ -47,15 +47,18 @@ options:
     description:
       - V(distribution) is the system's own archive, on Debian with its component non-free.
       - V(nvidia) is NVIDIA's network repository or a mirror of it, see O(repository_url).
+      - V(runfile) is NVIDIA's installer, the last resort, see O(runfile_url). It was only seen as a stand-in.
     type: str
-    choices: [distribution, nvidia]
+    choices: [distribution, nvidia, runfile]
     default: distribution
   branch:
     description: Driver branch, V(535) for example. Empty means that of the installed driver, or the distribution's.
     type: str
     default: ""
   version:
-    description: Exact version, V(535.261.03) for example. Empty means whatever the source has of O(branch).
+    description: >-
+      Exact version, V(535.261.03) for example. Empty means whatever the source has of O(branch), and of a runfile the
+      version in its name.
     type: str
     default: ""
   flavor:
@@ -84,6 +87,14 @@ options:
     default: ""
   repository_fingerprint:
     description: Full fingerprint of that key. It is what is trusted, wherever the key comes from.
+    type: str
+    default: ""
+  runfile_url:
+    description: Address of NVIDIA's installer, or its path on the host, for O(source=runfile).
+    type: str
+    default: ""
+  runfile_checksum:
+    description: The installer's SHA-256, required with O(source=runfile).
     type: str
     default: ""
   duplicates:
@@ -140,6 +151,12 @@ EXAMPLES = r"""
   gpufleet.workstation.nvidia_driver:
     branch: "535"
     minimum_free_mb: {/var: 2000, /boot: 200}
+
+- name: Give the host a driver of which there is no package
+  gpufleet.workstation.nvidia_driver:
+    source: runfile
+    runfile_url: https://mirror.example.org/NVIDIA-Linux-x86_64-580.126.16.run
+    runfile_checksum: "{{ lookup('file', 'NVIDIA-Linux-x86_64-580.126.16.run.sha256') }}"
 
 - name: Go back to the driver before
   gpufleet.workstation.nvidia_driver:
@@ -228,7 +245,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent", "previous"], "default": "present"},
-            "source": {"type": "str", "choices": ["distribution", "nvidia"], "default": "distribution"},
+            "source": {"type": "str", "choices": ["distribution", "nvidia", "runfile"], "default": "distribution"},
             "branch": text,
             "version": text,
             "flavor": {"type": "str", "choices": ["proprietary", "open"], "default": "proprietary"},
@@ -237,6 +254,8 @@ def main() -> None:
             "repository_url": {"type": "str", "default": "", "no_log": True},
             "repository_key": {"type": "str", "default": "", "no_log": False},  # a public key
             "repository_fingerprint": text,
+            "runfile_url": {"type": "str", "default": "", "no_log": True},
+            "runfile_checksum": text,
             "duplicates": {"type": "str", "choices": ["report", "remove"], "default": "report"},
             "upgrade": {"type": "bool", "default": False},
             "hold": {"type": "bool", "default": True},
@@ -251,7 +270,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    hide_logins(module, [module.params["repository_url"], module.params["repository_key"]])
+    hide_logins(module, [module.params[name] for name in ("repository_url", "repository_key", "runfile_url")])
     try:
         result = ensure(Host(), Wanted(**module.params), check_mode=module.check_mode)
     except Failed as failure:

@@ -10,17 +10,20 @@ apt verifies their signatures, resolves and pins as it does with the real ones. 
 file of 500 bytes that modinfo can read. What a package does on demand, for tests of what goes wrong:
 
     /etc/gpufleet-fail-build     its text is a version whose build fails, with a log where DKMS leaves it
+    /etc/gpufleet-fail-early     runfiles fail before they change anything
     /etc/gpufleet-fail-cuda      CUDA toolkits fail in their postinst
     /etc/gpufleet-slow           its text is the number of seconds that each kernel package sleeps in its postinst
 
 FOLDER/debian     a Debian archive: dists bookworm (and bookworm-updates with newer drivers), bullseye, trixie
 FOLDER/ubuntu     an Ubuntu archive: dists jammy
 FOLDER/nvidia     NVIDIA's flat repositories: ubuntu2204/x86_64, debian12/x86_64
+FOLDER/runfiles   installers that behave as NVIDIA's .run files do, with a .sha256 beside each
 FOLDER/keys       first.asc, second.asc (as after a rotation), and their fingerprints in *.fingerprint
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import gzip
 import hashlib
@@ -75,8 +78,89 @@ UNBUILD = """#!/bin/sh
 rm -rf /var/lib/dkms/{name} /lib/modules/*/updates/dkms/{file}.ko
 """
 AUTOINSTALL = """#!/bin/sh
-for script in /var/lib/dpkg/info/nvidia*-dkms.postinst; do sh "$script" configure; done
+for script in /var/lib/dpkg/info/nvidia*-dkms.postinst; do [ ! -e "$script" ] || sh "$script" configure; done
+for build in /usr/src/nvidia-*/runfile-build; do [ ! -e "$build" ] || [ "$1" != autoinstall ] || sh "$build" "$3"; done
 """
+# NVIDIA's installer is a shell script with an archive behind it, unpacked below TMPDIR and run from there. It refuses
+# options that it does not know, removes the driver before it builds the new one, and builds for one kernel.
+RUNFILE = """#!/bin/sh
+label="NVIDIA Accelerated Graphics Driver for Linux-x86_64 {version}"
+targetdir="NVIDIA-Linux-x86_64-{version}"
+known="{known}"
+fail() {{
+    echo "ERROR: $1" >>/var/log/nvidia-installer.log
+    echo "ERROR: $1" >&2
+    exit 1
+}}
+if [ "$1" = --advanced-options ]; then
+    echo "This program will install the $label"
+    for name in $known; do printf '  %s\n      Words about it.\n\n' "$name"; done
+    exit 0
+fi
+echo "nvidia-installer log file '/var/log/nvidia-installer.log'" >/var/log/nvidia-installer.log
+echo "$*" >>/var/log/stand-in-installer-calls
+dkms= flavor={default} kernel=$(uname -r)
+for word in "$@"; do
+    case " $known " in *" ${{word%%=*}} "*) ;; *) fail "Invalid option: $word" ;; esac
+    case $word in
+        --dkms) dkms=1 ;;
+        --kernel-name=*) kernel=${{word#*=}} ;;
+        --kernel-module-type=*) flavor=${{word#*=}} ;;
+        --kernel-module-build-directory=kernel-open) flavor=open ;;
+    esac
+done
+printf '#!/bin/sh\nexit 0\n' >"${{TMPDIR:-/tmp}}/nvidia-installer"
+chmod +x "${{TMPDIR:-/tmp}}/nvidia-installer"
+"${{TMPDIR:-/tmp}}/nvidia-installer" || fail "cannot run from ${{TMPDIR:-/tmp}}"
+[ ! -e /etc/gpufleet-fail-early ] || fail "Unable to find the kernel source tree."
+[ ! -x /usr/bin/nvidia-uninstall ] || /usr/bin/nvidia-uninstall --silent || fail "cannot uninstall"
+lib=/usr/lib/x86_64-linux-gnu
+mkdir -p /var/lib/nvidia "/usr/src/nvidia-{version}" "$lib"
+printf '%s\n%s\n' "{version}" "$label" >/var/lib/nvidia/log
+printf '#!/bin/sh\necho "NVIDIA-SMI has failed"; exit 9\n' >/usr/bin/nvidia-smi
+printf '#!/bin/sh\nexit 0\n' >/usr/bin/nvidia-persistenced
+chmod +x /usr/bin/nvidia-smi /usr/bin/nvidia-persistenced
+touch "$lib/libcuda.so.{version}"
+ln -sf "libcuda.so.{version}" "$lib/libcuda.so.1"
+base64 -d >/usr/src/nvidia-{version}/proprietary.ko <<END
+{proprietary}
+END
+base64 -d >/usr/src/nvidia-{version}/open.ko <<END
+{open}
+END
+cat >/usr/src/nvidia-{version}/runfile-build <<END
+tree=/var/lib/dkms/nvidia/{version}
+mkdir -p \\$tree/build
+if [ "\\$(cat /etc/gpufleet-fail-build 2>/dev/null)" = "{version}" ]; then
+    echo "DKMS make.log for nvidia-{version} for kernel \\$1 (x86_64)" >\\$tree/build/make.log
+    echo "nv-linux.h:1: error: unknown type name" >>\\$tree/build/make.log
+    exit 10
+fi
+mkdir -p /lib/modules/\\$1/updates/dkms
+cp /usr/src/nvidia-{version}/$flavor.ko /lib/modules/\\$1/updates/dkms/nvidia.ko
+END
+cat >/usr/bin/nvidia-uninstall <<END
+#!/bin/sh
+[ ! -e /etc/gpufleet-fail-uninstall ] || exit 1
+rm -rf /usr/src/nvidia-{version} /var/lib/dkms/nvidia /lib/modules/*/updates/dkms/nvidia.ko /var/lib/nvidia
+rm -f /usr/bin/nvidia-smi /usr/bin/nvidia-persistenced $lib/libcuda.so.{version} $lib/libcuda.so.1
+rm -f /usr/bin/nvidia-uninstall
+END
+chmod +x /usr/bin/nvidia-uninstall
+[ -n "$dkms" ] || fail "the stand-in builds with DKMS only"
+command -v dkms >/dev/null || fail "Failed to find dkms on the system!"
+[ -e "/lib/modules/$kernel/build" ] || fail "Unable to find the kernel source tree for the kernel $kernel."
+sh /usr/src/nvidia-{version}/runfile-build "$kernel" || fail "Failed to install the kernel module through DKMS."
+exit 0
+"""
+OPTIONS = (
+    "--silent --accept-license --dkms --tmpdir --no-x-check --no-nouveau-check --no-check-for-alternate-installs "
+    "--no-opengl-files --kernel-name --kernel-module-build-directory --uninstall"
+)
+LATER_OPTIONS = (
+    " --skip-module-load --kernel-module-type --allow-installation-with-running-driver --rebuild-initramfs "
+    "--no-rebuild-initramfs"
+)
 NO_GPU = """#!/bin/sh
 echo "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
 exit 9
@@ -454,6 +538,17 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
     }
 
 
+def runfile(version: str) -> str:
+    """Return an installer of the driver as NVIDIA's; from 560 on with a type of modules, open by default."""
+    later = int(version.split(".", maxsplit=1)[0]) >= 560
+    known = OPTIONS + LATER_OPTIONS * later
+    modules = {
+        flavor: base64.encodebytes(module_file(version, licence)).decode().strip()
+        for flavor, licence in (("proprietary", "NVIDIA"), ("open", "Dual MIT/GPL"))
+    }
+    return RUNFILE.format(version=version, known=known, default="open" if later else "proprietary", **modules)
+
+
 # ---- writing them ----
 
 
@@ -546,6 +641,13 @@ def build(target: Path) -> None:
             fingerprint = next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:"))
             (keys / f"{name}.fingerprint").write_text(fingerprint, encoding="utf-8")
             (keys / f"{name}.asc").write_text(gpg(home, "--armor", "--export", fingerprint), encoding="utf-8")
+        runfiles = target / "runfiles"
+        runfiles.mkdir()
+        for version in ("535.261.03", "550.163.01", "580.126.16"):
+            path = runfiles / f"NVIDIA-Linux-x86_64-{version}.run"
+            path.write_text(runfile(version), encoding="utf-8")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            path.with_suffix(".run.sha256").write_text(digest, encoding="utf-8")
         for folder, parts in archives().items():
             place = target / folder
             if "" in parts:

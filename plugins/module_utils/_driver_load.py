@@ -108,15 +108,16 @@ def required_kernels(host: Host, release: str) -> List[str]:
     ]
 
 
-def users(host: Host) -> List[Dict[str, Any]]:
-    """Return the processes that have the GPU open, without the driver's own services."""
+def users(host: Host, minor: Optional[int] = None) -> List[Dict[str, Any]]:
+    """Return the processes that have a GPU open, or the one of a minor number, without the driver's own services."""
+    device = r"/dev/nvidia(\d|ctl|-uvm|-modeset|-caps)" if minor is None else rf"/dev/nvidia{minor}$"
     found = []
     for pid in host.listdir("/proc", quiet=True):
         if not pid.isdigit():
             continue
         for descriptor in host.listdir(f"/proc/{pid}/fd", quiet=True):
             target = host.readlink(f"/proc/{pid}/fd/{descriptor}") or ""
-            if re.match(r"/dev/nvidia(\d|ctl|-uvm|-modeset|-caps)", target):
+            if re.match(device, target):
                 name = host.read_text(f"/proc/{pid}/comm", quiet=True) or "unknown"
                 if name not in _driver.KEEPERS:
                     found.append({"pid": int(pid), "name": name})

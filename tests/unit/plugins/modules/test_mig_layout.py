@@ -1,0 +1,42 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) 2026, The gpufleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module through Ansible, in check mode: a key that is a number, a refusal, and nothing that is done."""
+
+import json
+import os
+import sys
+
+import yaml
+from ansible_collections.gpufleet.workstation.plugins.modules import mig_layout
+from through_ansible import CHECKOUT, needs_ansible, play_tasks
+
+sys.path.insert(0, os.path.join(CHECKOUT, "tests", "unit", "contract"))
+sys.path.insert(0, os.path.join(CHECKOUT, "tests", "unit", "plugins", "module_utils"))
+from returns import mismatches
+from test_mig import SMI, Lab
+
+
+def test_what_it_returns_is_what_is_documented(tmp_path):
+    documented = {"type": "dict", "contains": yaml.safe_load(mig_layout.RETURN)}
+    lab = Lab(tmp_path)
+    lab.state(stuck=True)
+    for layout in ({"0": ["7g.40gb"]}, {"1": []}):
+        returned = lab.cut(layout)
+        for common in ("changed", "diff"):
+            del returned[common]
+        assert list(mismatches(documented, returned, "mig_layout")) == []
+
+
+@needs_ansible
+def test_check_mode_says_what_would_be_done(tmp_path):
+    state = tmp_path / "state.json"
+    options = {"layout": {0: ["3g.20gb", "3g.20gb"]}, "nvidia_smi": SMI}
+    task = {"gpufleet.workstation.mig_layout": options, "environment": {"MIG_STATE": str(state)}}
+    said = play_tasks(tmp_path, [task], "--check", "--diff").stdout
+    assert "changed=1" in said and "+3g.20gb, 3g.20gb" in said, said
+    assert not any(gpu["mode"] for gpu in json.loads(state.read_text())["gpus"])
+    options["layout"] = {"2": ["3g.20gb"]}
+    said = play_tasks(tmp_path, [task], "--check").stdout
+    assert "failed=1" in said and "GPU 2 (Tesla V100-PCIE-32GB) has no MIG" in said, said

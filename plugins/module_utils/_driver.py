@@ -457,8 +457,9 @@ def secure_boot_verdict(enforced: bool, prebuilt: bool, enrolled: Optional[bool]
         return None
     return (
         "Secure Boot is on and the firmware does not trust the key that DKMS signs modules with, so the kernel would "
-        "refuse the driver. Choose: modules that the distribution signs (Ubuntu: nvidia_driver_modules=prebuilt); or "
-        "enrol the key (`mokutil --import /var/lib/dkms/mok.pub`, on Ubuntu /var/lib/shim-signed/mok/MOK.der, then "
+        "refuse the driver. Choose: modules that the distribution signs (Ubuntu: nvidia_driver_modules=prebuilt); or a "
+        "key of yours that is enrolled (nvidia_driver_signing_key and nvidia_driver_signing_certificate); or enrol the "
+        "key (`mokutil --import /var/lib/dkms/mok.pub`, on Ubuntu /var/lib/shim-signed/mok/MOK.der, then "
         "confirm it on the console at the next start); or turn Secure Boot off in the firmware. Nothing was changed"
     )
 

@@ -300,6 +300,7 @@ class AptDriver:
         run.take_over(doubles)
         changed = [run.file(path, text) for path, text in files.items()]
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
+        run.sign()
         if due or lacking or missing or self.wanted.upgrade:
             if run.check_mode:
                 self._predict(branch, due)

@@ -139,6 +139,7 @@ class DnfDriver:
         run.file(KEY, key)
         run.file(REPOSITORY, repository(wanted.repository_url))
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
+        run.sign()
         if (due or lacking or missing) and not run.check_mode:
             self._install(branch, missing, lacking, bool(due))
         if run.check_mode and due:

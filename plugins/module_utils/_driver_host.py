@@ -10,7 +10,12 @@ import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 from urllib.request import urlopen
 
-from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load
+from ansible_collections.gpufleet.workstation.plugins.module_utils import (
+    _driver,
+    _driver_load,
+    _driver_sign,
+    _gpu_kernel,
+)
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
@@ -38,6 +43,8 @@ class Wanted(NamedTuple):
     repository_fingerprint: str = ""
     runfile_url: str = ""
     runfile_checksum: str = ""
+    signing_key: str = ""
+    signing_certificate: str = ""
     duplicates: str = "report"
     upgrade: bool = False
     hold: bool = True
@@ -153,9 +160,11 @@ class Run:
 
     def refuse_unsigned(self, prebuilt: bool) -> None:
         """Refuse to build what the kernel would not load."""
-        verdict = _driver.secure_boot_verdict(
-            self.machine.enforced, prebuilt, _driver_load.enrolled(self.host) if self.machine.enforced else None
-        )
+        if prebuilt or self.wanted.signing_key:
+            return  # the site's own key was looked at before
+        certificate = _driver_sign.certificate_of_dkms(self.host) if self.machine.enforced else None
+        trusted = _driver_sign.enrolled(self.host, certificate) if certificate else None
+        verdict = _driver.secure_boot_verdict(self.machine.enforced, prebuilt, trusted)
         if verdict:
             raise Failed(verdict)
 
@@ -199,6 +208,46 @@ class Run:
     def lacking(self) -> List[str]:
         """Return the kernels without the driver's module."""
         return [name for name in self.machine.kernels if not _driver_load.module_info(self.host, name)["path"]]
+
+    # ---- who signs the modules ----
+
+    def refuse_key(self) -> None:
+        """Refuse a key of the site that cannot be signed with, or that the firmware does not trust."""
+        wanted = self.wanted
+        if wanted.signing_key or wanted.signing_certificate:
+            _driver_sign.check(self.host, wanted.signing_key, wanted.signing_certificate, self.machine.enforced)
+
+    def sign(self) -> None:
+        """Have DKMS sign with the site's key, where it has one."""
+        self.file(_driver_sign.CONF, _driver_sign.conf(self.wanted.signing_key, self.wanted.signing_certificate))
+
+    def signed_by_others(self) -> List[str]:
+        """Return the kernels whose module DKMS built and signed with another key than the site's."""
+        if not self.wanted.signing_key or not _driver_sign.trees(self.host):
+            return []
+        wanted = _driver_sign.serial(
+            self.host.read_bytes(self.wanted.signing_certificate, _driver_sign.CERTIFICATE_LIMIT, quiet=True)
+        )
+        return [
+            release
+            for release in self.machine.kernels
+            for path in _gpu_kernel.module_files(self.host, release)[:1]
+            if _driver_sign.module_serial(self.host.run(["modinfo", path], SERVICE_SECONDS).stdout) != wanted
+        ]
+
+    def sign_again(self) -> None:
+        """Have DKMS build again what it signed with another key."""
+        due = self.signed_by_others()
+        for release in due:
+            self.reasons.append(f"the modules of kernel {release} are signed with another key than the site's")
+            if not self.check_mode:
+                _driver_sign.build_again(self.host, release, self.wanted.timeout)
+        left = self.signed_by_others() if due and not self.check_mode else []
+        if left:
+            raise Failed(
+                f"DKMS does not sign the modules of kernel {', '.join(left)} with {self.wanted.signing_key}"
+                + _driver_load.build_log(self.host)
+            )
 
     # ---- after the packages ----
 

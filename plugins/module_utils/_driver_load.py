@@ -21,7 +21,6 @@ GPU_CLASSES = ("0x0300", "0x0302")
 SWITCH_CLASS = "0x0680"
 COMMAND_SECONDS = 60
 LOAD_SECONDS = 180  # an 8-GPU board takes its time
-MOK_KEYS = ("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der")
 
 
 class Machine(NamedTuple):
@@ -85,15 +84,6 @@ def enforced(host: Host) -> bool:
         for path in ("/sys/module/module/parameters/sig_enforce", "/sys/kernel/security/lockdown")
     ]
     return bool(_gpu_kernel.parse_signature_policy(*policy))
-
-
-def enrolled(host: Host) -> Optional[bool]:
-    """Say whether the firmware trusts the key that DKMS signs with; None where there is no key yet."""
-    for key in MOK_KEYS:
-        if host.exists(key):
-            answer = host.run(["mokutil", "--test-key", key], COMMAND_SECONDS)
-            return "already enrolled" in answer.stdout + answer.stderr
-    return None
 
 
 def required_kernels(host: Host, release: str) -> List[str]:

@@ -7,6 +7,7 @@
 import time
 from typing import Any, Dict
 
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver_sign
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_apt import AptDriver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_dnf import DnfDriver
@@ -22,6 +23,8 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
     start = time.monotonic()
     run = Run(host, wanted, check_mode)
     run.refuse_container()
+    if wanted.state == "present":
+        run.refuse_key()
     if wanted.source == "nvidia" and not (wanted.repository_url and wanted.repository_key):
         raise Failed("the source nvidia needs nvidia_driver_repository_url and nvidia_driver_repository_key")
     packages = (DnfDriver if run.system.name == "el" else AptDriver)(run)  # type: Any
@@ -31,8 +34,10 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
         if wanted.state == "absent":
             runfile.absent()
             packages.absent()
+            run.file(_driver_sign.CONF, "")
         else:
             version, flavor = _install(run, packages, runfile)
+            run.sign_again()
             reboot = run.bring_up(version, flavor)
             run.services(version)
     finally:

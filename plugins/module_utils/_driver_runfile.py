@@ -200,6 +200,7 @@ class Runfile:
             run.refuse_full()
         run.reasons += due + [f"kernel {release} has no module of it" for release in lacking]
         run.reasons += [f"{name} is not installed" for name in missing]
+        run.sign()
         if (due or lacking) and run.check_mode:
             self._predict(made, due)
             return made.version, made.flavor

@@ -97,6 +97,17 @@ options:
     description: The installer's SHA-256, required with O(source=runfile).
     type: str
     default: ""
+  signing_key:
+    description:
+      - Path on the host of the site's own private key, or a C(pkcs11:) address, with which DKMS signs the modules, for
+        Secure Boot. Modules that DKMS signed with another key are built again. The key itself is not read.
+      - Together with O(signing_certificate), which the firmware has to trust where Secure Boot is on.
+    type: str
+    default: ""
+  signing_certificate:
+    description: Path on the host of the key's X.509 certificate, in DER.
+    type: str
+    default: ""
   duplicates:
     description: What happens where the repository stands in another of apt's files. V(remove) keeps a copy of it.
     type: str
@@ -256,6 +267,8 @@ def main() -> None:
             "repository_fingerprint": text,
             "runfile_url": {"type": "str", "default": "", "no_log": True},
             "runfile_checksum": text,
+            "signing_key": {"type": "str", "default": "", "no_log": False},  # a path
+            "signing_certificate": text,
             "duplicates": {"type": "str", "choices": ["report", "remove"], "default": "report"},
             "upgrade": {"type": "bool", "default": False},
             "hold": {"type": "bool", "default": True},

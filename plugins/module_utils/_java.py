@@ -9,6 +9,8 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 FOLDERS = ("/usr/lib/jvm", "/usr/lib64/jvm", "/usr/java", "/opt/java")
+# A login's own may be shorter.
+PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 RUN_SECONDS = 20
 
 _RELEASE = re.compile(r'^JAVA_VERSION="([^"]+)"', re.MULTILINE)
@@ -31,9 +33,14 @@ def major(version: str) -> str:
     return numbers[1] if numbers[0] == "1" and len(numbers) > 1 else numbers[0]
 
 
+def executable(host, folder: str, name: str) -> bool:
+    """Say whether a folder has a command."""
+    return os.access(host.path(os.path.join(folder, name)), os.X_OK)
+
+
 def read(host, home: str) -> Optional[Java]:
     """Return what lies in a folder, or None where that is no Java that could be started."""
-    if not os.access(host.path(os.path.join(home, "bin", "java")), os.X_OK):
+    if not executable(host, os.path.join(home, "bin"), "java"):
         return None
     # A JDK 8 has the file in its own folder, a package of its JRE in none.
     match = _RELEASE.search(host.read_text(os.path.join(home, "release"), quiet=True))
@@ -64,8 +71,13 @@ def find(host, folders: Sequence[str] = FOLDERS) -> List[Java]:
     return sorted(best.values(), key=lambda java: java.home)
 
 
-def choose(host, versions: Sequence[str], home: str = "", folders: Sequence[str] = FOLDERS) -> Dict[str, Any]:
-    """Return the first Java of the versions in their order, or the one at ``home``; and ``problem`` where none fits."""
+def choose(
+    host, versions: Sequence[str], home: str = "", folders: Sequence[str] = FOLDERS, commands: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """Return the first Java of the versions in their order, or the one at ``home``; and ``problem`` where none fits.
+
+    ``missing`` has those of the commands that no folder of PATH has.
+    """
     if home:
         java = read(host, home)
         found = [java] if java else []
@@ -85,4 +97,5 @@ def choose(host, versions: Sequence[str], home: str = "", folders: Sequence[str]
         "major": java.major if java and not problem else None,
         "found": [one._asdict() for one in found],
         "problem": problem,
+        "missing": [name for name in commands if not any(executable(host, folder, name) for folder in PATH)],
     }

@@ -35,6 +35,11 @@ options:
     description: What needs it, for the message.
     type: str
     default: this program
+  commands:
+    description: Commands that the program needs beside Java. RV(missing) has those that the host does not have.
+    type: list
+    elements: str
+    default: []
   required:
     description: Whether the host fails without one. If not, RV(home) is null then.
     type: bool
@@ -96,6 +101,12 @@ found:
       description: Major version.
       type: str
       sample: "17"
+missing:
+  description: Those of O(commands) that the host does not have.
+  returned: success
+  type: list
+  elements: str
+  sample: [kinit]
 problem:
   description: What there is instead. Null where one will do.
   returned: success
@@ -118,12 +129,13 @@ def main() -> None:
             "home": {"type": "path", "default": ""},
             "folders": {"type": "list", "elements": "path", "default": list(FOLDERS)},
             "program": {"type": "str", "default": "this program"},
+            "commands": {"type": "list", "elements": "str", "default": []},
             "required": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     asked = module.params
-    result = choose(Host(), asked["versions"], asked["home"], asked["folders"])
+    result = choose(Host(), asked["versions"], asked["home"], asked["folders"], asked["commands"])
     if result["problem"] and asked["required"]:
         module.fail_json(
             msg="{}: {} runs on Java {}, and {}; install one of these, or name the folder of yours.".format(

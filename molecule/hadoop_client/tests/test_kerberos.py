@@ -1,6 +1,7 @@
 """A client of a highly available nameservice with Kerberos, and what the secrets on it are worth."""
 
 import os
+import re
 import subprocess
 
 from cluster import CHECKOUT, CLUSTER, bed, module, reason, server
@@ -54,6 +55,20 @@ def test_no_secret_is_in_what_ansible_says(host):
     assert "ssl-client.xml" in run.stdout and "changed=1" in run.stdout
     assert keytab not in run.stdout and "canary" not in run.stdout
     assert "canary" in host.file("/etc/gpufleet/hadoop/ssl-client.xml").content_string
+
+
+def test_a_run_that_changes_nothing_asks_no_package_manager(host):
+    playbook = str(CHECKOUT / "molecule" / "hadoop_client" / "converge.yml")
+    words = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "archive:bed", playbook]
+    said = subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE, cwd=CHECKOUT).stdout
+    assert re.search(r"hadoop_client-archive +: ok=\d+ +changed=0 ", said)
+    tasks = re.findall(r"TASK \[gpufleet\.workstation\.hadoop_client : ([^\]]*)\]", said)
+    assert [task for task in tasks if not task.startswith("Validating arguments")] == [
+        "Find Java and Kerberos' commands",
+        "Install the Hadoop client 3.5.0",
+        "Write the configuration, the commands and the keytab",
+        "Prove that this host reads and writes the cluster",
+    ]
 
 
 # What the module release_folder promises, once over a real mirror

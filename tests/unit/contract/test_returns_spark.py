@@ -49,7 +49,8 @@ def test_what_the_java_finder_returns_is_what_is_documented(tmp_path, versions):
     (home / "bin" / "java").write_text("#!/bin/sh\n", encoding="utf-8")
     (home / "bin" / "java").chmod(0o755)
     (home / "release").write_text('JAVA_VERSION="17.0.15"\n', encoding="utf-8")
-    returned = choose(Host(), versions, folders=[str(tmp_path)])
+    returned = choose(Host(), versions, folders=[str(tmp_path)], commands=["sh", "no-such-command"])
+    assert returned["missing"] == ["no-such-command"]
     assert returned["found"]
     assert list(mismatches({"type": "dict", "contains": documented("java_home")}, returned, "java_home")) == []
 

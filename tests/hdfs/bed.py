@@ -4,6 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real HDFS, a real KDC and a mirror, in a container with systemd: bed.py start|stop NAME...
 
+bed.py folder PATH... makes folders in the HDFS that everybody may write to. The servers:
+
     namenode   port 8020, one DataNode, no Kerberos
     datanode   of that NameNode
     secure     a NameNode with Kerberos, port 8021, nothing in it
@@ -171,10 +173,15 @@ def start_server(name):
         run(*java, "-format", "-force", "-nonInteractive", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     unit(name, java)
     wait(name, port)
-    if name == "datanode":  # the cluster is whole; give it the folder that everybody may write to
-        shell = [*java[:-1], "org.apache.hadoop.fs.FsShell"]
-        run(*shell, "-mkdir", "-p", "/tmp")
-        run(*shell, "-chmod", "1777", "/tmp")
+    if name == "datanode":  # the cluster is whole
+        make_folders(["/tmp"])
+
+
+def make_folders(paths):
+    """Make folders in the HDFS that everybody may write to."""
+    shell = [*JAVA, "-cp", f"{STATE / 'datanode'}:{JARS}/*", "org.apache.hadoop.fs.FsShell"]
+    run(*shell, "-mkdir", "-p", *paths)
+    run(*shell, "-chmod", "1777", *paths)
 
 
 def start_kdc(name, port, words=()):
@@ -213,8 +220,11 @@ def start(name):
 
 def main(words):
     """Do what the command line says."""
-    if words[:1] not in (["start"], ["stop"]) or len(words) < 2:
+    if words[:1] not in (["start"], ["stop"], ["folder"]) or len(words) < 2:
         sys.exit(__doc__)
+    if words[0] == "folder":
+        make_folders(words[1:])
+        return
     for name in words[1:]:
         if words[0] == "start":
             start(name)

@@ -5,7 +5,19 @@ import os
 import re
 import subprocess
 
+import testinfra
+
 CANARY = "canary-7c1f0b"
+# As a user writes it: files by the executors, and a table in the warehouse.
+JOB = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+spark.range(1000).repartition(2).write.mode("overwrite").parquet("hdfs:///spark/numbers")
+numbers = spark.read.parquet("hdfs:///spark/numbers").where("id % 2 = 0")
+numbers.write.mode("overwrite").saveAsTable("even")
+assert spark.table("even").count() == 500
+"""
 testinfra_hosts = ["ansible://spark-master"]
 
 
@@ -40,6 +52,23 @@ def test_the_proof_ran_on_both_workers_with_the_java_and_the_python_of_the_plan(
     assert (shown["hive_rows"], shown["stream_rows"]) == (1000, 60)
 
 
+def test_the_proof_worked_in_the_real_hdfs(host):
+    assert proof(host)["path"] == "hdfs://spark-bed:8020/tmp"
+    assert "gpufleet_check" not in host.check_output("hdfs dfs -ls /tmp")  # nothing of it stays
+
+
+def test_a_job_of_the_cluster_writes_the_hdfs_and_another_host_reads_it(host):
+    """The executors write, each its part; what reads is another Spark with another Java."""
+    host.run("printf '%%s' %s > /srv/job.py", JOB)
+    host.check_output("cd /srv && runuser -u spark -- spark-submit /srv/job.py")
+    parts = re.findall(r"/spark/numbers/part-\S+\.parquet", host.check_output("hdfs dfs -ls /spark/numbers"))
+    assert len(parts) == 2
+    assert "/spark/warehouse/even/" in host.check_output("hdfs dfs -ls -R /spark/warehouse")
+    other = testinfra.get_host("ansible://spark-local", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
+    question = "SELECT COUNT(*), SUM(id) FROM parquet.`hdfs:///spark/numbers`"
+    assert other.check_output("spark-sql -S -e %s 2>/dev/null", question).split() == ["1000", "499500"]
+
+
 def test_the_release_in_use_is_a_link(host):
     assert host.file("/opt/gpufleet/spark/current").is_symlink
     assert host.file("/opt/gpufleet/spark/current/bin/spark-class").mode & 0o111
@@ -48,6 +77,7 @@ def test_the_release_in_use_is_a_link(host):
 def test_the_history_server_shows_what_has_run(host):
     shown = ask(host, f"http://{address(host)}:18080/api/v1/applications")
     assert "gpufleet check" in {application["name"] for application in shown}
+    assert host.check_output("hdfs dfs -ls /spark/events").count("/spark/events/") >= 1
 
 
 def test_a_job_without_the_secret_is_not_taken(host):
@@ -56,7 +86,7 @@ def test_a_job_without_the_secret_is_not_taken(host):
     answer = host.run(
         "runuser -u spark -- env SPARK_CONF_DIR=/nonexistent timeout 30 spark-submit --conf spark.driver.host=%s"
         " --conf spark.authenticate=true --conf spark.authenticate.secret=wrong --master spark://%s:7077 "
-        "/opt/gpufleet/bin/spark_check.py --path file:///shared 2>&1",
+        "/opt/gpufleet/bin/spark_check.py --path hdfs:///tmp 2>&1",
         address(host),
         address(host),
     )

@@ -66,6 +66,8 @@ def _hardware(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "refused" in plan:  # why stands under FAILED
+        return
     driver, python, pytorch = plan["driver"], plan["python"], plan["pytorch"]
     wanted = plan.get("wanted", ["pytorch"])
     if driver["branch"]:

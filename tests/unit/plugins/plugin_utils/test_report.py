@@ -83,6 +83,11 @@ def test_a_host_that_failed_says_why():
     assert text({"failed": "it\n  broke"}) == "gpu01 FAILED it broke"
 
 
+def test_a_host_that_nothing_fits_is_told_of_like_any_other_failure():
+    refused = {"stack_plan": {"refused": "stack_sources is []"}, "failed": "gpu01: stack_sources is []"}
+    assert block("gpu01", refused) == ["gpu01", "  FAILED      gpu01: stack_sources is []"]
+
+
 def test_training_that_did_not_happen_is_not_called_passed():
     told = text({"training": {"result": "not run: check mode", "pytorch": None, "tensorflow": None}})
     assert "not run: check mode" in told and "passed" not in told

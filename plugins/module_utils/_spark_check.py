@@ -76,7 +76,8 @@ _CAUSES = [
     ),
     (
         r"Initial job has not accepted any resources",
-        "the cluster gave the job no executor; check that workers are registered and have memory and cores free",
+        "the cluster gave the job no executor that lived; check that workers are registered, have memory and cores "
+        "free, and reach this host at its spark_local_ip (what an executor said is in stderr, below the worker's work)",
     ),
     (
         r"Service 'sparkDriver' could not bind|Cannot assign requested address",

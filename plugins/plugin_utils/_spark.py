@@ -164,6 +164,9 @@ def spark_defaults(settings: dict[str, Any], gpus: list[dict[str, Any]]) -> dict
         values["spark.executor.defaultJavaOptions"] = scratch
     if master.startswith("spark://"):
         values["spark.pyspark.python"] = settings["python"]
+    if not master.startswith("local") and not settings["local_ip"].startswith("127."):
+        # Executors call the driver back. Its name, which Spark would take, need not be known to their hosts.
+        values["spark.driver.host"] = settings["local_ip"]
     if settings["hive_metastore"]:
         values["spark.sql.catalogImplementation"] = "hive"
     values["spark.sql.warehouse.dir"] = settings["warehouse"]

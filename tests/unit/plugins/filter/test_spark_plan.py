@@ -168,6 +168,19 @@ def test_a_shell_reads_what_was_meant():
     assert found["PYSPARK_PYTHON"] == SETTINGS["python"]
 
 
+@pytest.mark.parametrize(
+    "master, local_ip, host",
+    [
+        ("spark://192.0.2.1:7077", "192.0.2.7", "192.0.2.7"),
+        ("yarn", "192.0.2.7", "192.0.2.7"),
+        ("local[*]", "192.0.2.7", None),
+        ("yarn", "127.0.0.1", None),
+    ],
+)
+def test_executors_call_the_driver_at_an_address_and_not_at_a_name(master, local_ip, host):
+    assert defaults(master=master, local_ip=local_ip, hadoop_config_dir="/etc/hadoop").get("spark.driver.host") == host
+
+
 def test_a_worker_offers_what_it_is_told_to():
     # ansible-core before 2.19 hands numbers over as text.
     assert "SPARK_WORKER_CORES" not in environment(worker_cores="0")

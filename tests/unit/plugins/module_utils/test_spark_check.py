@@ -89,7 +89,7 @@ def test_a_cause_that_is_not_known_is_quoted():
 def test_a_job_that_nobody_takes_says_so_when_its_time_is_up():
     output = "WARN TaskSchedulerImpl: Initial job has not accepted any resources; check your cluster UI\n" * 3
     sentence = check.failure(None, "timed out after 300 s", None, output, "")
-    assert sentence.startswith("Spark timed out after 300 s: the cluster gave the job no executor")
+    assert sentence.startswith("Spark timed out after 300 s: the cluster gave the job no executor that lived")
 
 
 def test_what_a_later_step_has_overcome_is_no_cause():

@@ -6,11 +6,15 @@
 Both loops run one after the other in the same process, once for each seed. Prints a table in Markdown.
 
     python3 tests/bench/training.py pytorch=/opt/gpufleet/envs/pytorch/current tensorflow=... [--seeds 5] [--threads 1]
+
+With --archive FILE it is CIFAR-10 and not the digits; tests/workbench/cifar10.py makes one where the published archive
+cannot be had.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 import subprocess
@@ -22,6 +26,13 @@ PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "training_check" / "fi
 def measure(framework: str, environment: str, seed: int, options: argparse.Namespace) -> tuple[dict, dict]:
     """Return what the plain and the fast loop tell."""
     python = Path(environment) / "bin" / "python"
+    words = ["--dataset=digits"]
+    if options.archive:
+        with open(options.archive, "rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        words = ["--dataset=cifar10", f"--data={options.archive}", f"--checksum=sha256:{checksum}"]
+    if options.epochs:
+        words.append(f"--epochs={options.epochs}")
     done = subprocess.run(
         [
             str(python),
@@ -29,7 +40,7 @@ def measure(framework: str, environment: str, seed: int, options: argparse.Names
             "run",
             f"--framework={framework}",
             f"--device={options.device}",
-            f"--dataset={options.dataset}",
+            *words,
             f"--seed={seed}",
             f"--threads={options.threads}",
             "--no-benchmark",
@@ -51,7 +62,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["gpu", "cpu"], default="cpu")
-    parser.add_argument("--dataset", choices=["digits", "cifar10"], default="digits")
+    parser.add_argument("--archive", help="CIFAR-10's")
+    parser.add_argument("--epochs", type=int, default=0, help="of both loops; 0 leaves it to the check")
     options = parser.parse_args()
     print("| framework | fast against plain, images/s | plain accuracy | fast accuracy | difference in points |")
     print("|---|---|---|---|---|")

@@ -108,10 +108,11 @@ def prove(spark, path):
     hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs
     name = "gpufleet_check_" + uuid.uuid4().hex[:12]
     root = hadoop.Path(path or default_path(spark))
-    place = f"{root.toString().rstrip('/')}/{name}"
+    files = root.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    root = files.makeQualified(root).toString()  # a stream's checkpoint refuses hdfs:///tmp, which names no NameNode
+    place = f"{root.rstrip('/')}/{name}"
     folder = hadoop.Path(place)
-    files = folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    result = {"path": files.makeQualified(root).toString(), "seconds": {}}
+    result = {"path": root, "seconds": {}}
     step = f"a folder in {result['path']}"
     try:
         files.mkdirs(folder)

@@ -176,8 +176,13 @@ class AptDriver:
             found.append(f"driver {driver.version} is installed, {wanted.version or branch} is wanted")
         if driver.flavor != wanted.flavor:
             found.append(f"the {driver.flavor} modules are installed, {wanted.flavor} ones are wanted")
-        extra = [*wanted.packages, *self.fabric_manager()]
+        fabric = self.run.fabric_manager()
+        extra = [*wanted.packages, *fabric]
         missing = [name for name in [*choice.kernel, *choice.user, *extra] if name not in self.packages]
+        for name in fabric:
+            version = upstream(self.packages[name].version) if name in self.packages else driver.version
+            if version != driver.version and not found:
+                found.append(f"{name} is {version} and the driver {driver.version}")
         if missing and not found:
             found.append(f"{', '.join(missing)} is not installed")
         gone = _driver.leftovers(self.packages, [*choice.kernel, *choice.user], branch, wanted.flavor)
@@ -185,25 +190,14 @@ class AptDriver:
             found.append(f"{', '.join(gone)} belongs to another driver")
         return found
 
-    def fabric_manager(self) -> List[str]:
-        """Return the fabric manager's package where an NVSwitch is; nothing elsewhere, where it would only fail."""
-        if not self.run.machine.nvswitches:
-            return []
-        if not self.wanted.fabric_manager:
-            raise Failed(
-                f"this host has {self.run.machine.nvswitches} NVSwitch, so CUDA needs the fabric manager of exactly "
-                f"the driver's version, and the source {self.wanted.source} has none; take the driver from NVIDIA's "
-                "repository or a mirror of it"
-            )
-        return [self.wanted.fabric_manager]
-
     def resolve(self, branch: str) -> Job:
         """Let apt resolve what is wanted, and refuse what would touch anything else."""
         choice = self.choose(branch, ask=True)
         exact, meta = self.headers(choice)
         compilers = self.compilers() if exact or meta else []
         drivers = [*choice.kernel, *choice.user]
-        policy = self.apt.policy([*drivers, *exact, *meta, *compilers, *self.wanted.packages, *self.fabric_manager()])
+        fabric = self.run.fabric_manager()
+        policy = self.apt.policy([*drivers, *exact, *meta, *compilers, *self.wanted.packages, *fabric])
         absent = [name for name in [*drivers, *self.wanted.packages] if not policy.get(name, (None, []))[0]]
         if absent:
             raise Failed(f"the source {self.wanted.source} does not have {', '.join(absent)}. No package was changed")
@@ -219,7 +213,7 @@ class AptDriver:
                 names, _driver.leftovers(self.packages, drivers, branch, self.wanted.flavor)
             )
         version = self._version(comes, choice, branch)
-        for name in self.fabric_manager():
+        for name in fabric:
             exactly = [one for one in policy.get(name, (None, []))[1] if upstream(one) == version]
             if not exactly:
                 raise Failed(

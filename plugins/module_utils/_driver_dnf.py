@@ -23,6 +23,9 @@ STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
 LOCKS = "/etc/dnf/plugins/versionlock.list"
 LOCK_PLUGIN = "python3-dnf-plugin-versionlock"
 QUERY_SECONDS = 120
+# Without a network, and without the driver's removal taking along what came with it: DKMS, the headers, the plugin.
+OFFLINE = ("--disablerepo=*", "--setopt=clean_requirements_on_remove=False")
+NOTHING = Result(0, "", "", None)
 CARRIER = re.compile(r"kmod-nvidia-(?P<open>open-)?(?:latest-)?dkms$|kmod-nvidia-(?P<branch>\d+)")
 
 
@@ -63,12 +66,10 @@ def installed_driver(packages: Dict[str, str]) -> Optional[Tuple[str, str]]:
     return None
 
 
-def install_names(version: str, branch: str, exact: str, flavor: str) -> List[str]:
-    """Return what dnf is asked for. Where no stream chooses the branch, its number does."""
+def install_names(branch: str, exact: str, flavor: str) -> List[str]:
+    """Return what dnf is asked for; by its number the branch, for a name alone would be content with what is there."""
     name = "nvidia-open" if flavor == "open" else "cuda-drivers"
-    if exact:
-        return [f"{name}-{exact}"]
-    return [name] if stream(version, branch, flavor) else [f"{name}-{branch}.*"]
+    return [f"{name}-{exact or branch + '.*'}"]
 
 
 class DnfDriver:
@@ -78,6 +79,8 @@ class DnfDriver:
         self.run = run
         self.wanted = run.wanted
         self.packages = {}  # type: Dict[str, str]
+        self.archives = run.host.path(_driver.ARCHIVES)
+        self.aside = None  # type: Optional[Dict[str, Any]]  # what gave way to a runfile
 
     def settle(self) -> None:
         """Read what is installed."""
@@ -109,6 +112,74 @@ class DnfDriver:
         folder = os.path.dirname(REPOSITORY)
         names = [f"{folder}/{name}" for name in self.run.host.listdir(folder, quiet=True) if name.endswith(".repo")]
         return {name: self.run.host.read_text(name, quiet=True) for name in names if name != REPOSITORY}
+
+    # ---- files that are kept for going back ----
+
+    def _kept(self, packages: Dict[str, str]) -> Dict[str, str]:
+        """Return the files of packages that are kept."""
+        there = self.run.host.listdir(_driver.ARCHIVES, quiet=True)
+        found = {}
+        for name, version in packages.items():
+            for file in there:
+                if file.startswith(f"{name}-{version}.") and file.endswith(".rpm"):
+                    found[name] = os.path.join(self.archives, file)
+        return found
+
+    def _keep(self, packages: Dict[str, str]) -> List[str]:
+        """Keep the files of packages; return those that cannot be had any more."""
+        missing = [name for name in packages if name not in self._kept(packages)]
+        if missing:
+            os.makedirs(self.archives, mode=0o755, exist_ok=True)
+            names = [f"{name}-{packages[name]}" for name in missing]
+            self._dnf("download", "--destdir", self.archives, *names)
+        return [name for name in missing if name not in self._kept(packages)]
+
+    def _put(self, packages: Dict[str, str], module: str) -> Result:
+        """Make exactly these packages of a driver be installed, from files that are kept; no network.
+
+        ``module`` is what dnf had noted of the module stream.
+        """
+        self._set_module(module)
+        files = sorted(self._kept(packages).values())
+        answer = self._dnf(*OFFLINE, "install", "--allowerasing", *files) if files else NOTHING
+        self.settle()
+        late = [name for name in self.drivers() if name not in packages]
+        if late and answer.rc == 0:
+            answer = self._dnf(*OFFLINE, "remove", *late)
+            self.settle()
+        return answer
+
+    def _module(self) -> str:
+        """Return what dnf has noted of the driver's module stream."""
+        text = self.run.host.read_text(STREAM, quiet=True)
+        return text + "\n" if text else ""
+
+    def _set_module(self, text: str) -> None:
+        place = self.run.host.path(STREAM)
+        if text:
+            write_file(place, text)
+        elif os.path.exists(place):
+            os.unlink(place)
+
+    def _record(self) -> Optional[Dict[str, Any]]:
+        """Return what going back to the driver that is installed now needs to know."""
+        driver = self.driver()
+        if not driver:
+            return None
+        return {
+            "version": driver.version,
+            "flavor": driver.flavor,
+            "packages": self.drivers(),
+            "module": self._module(),
+        }
+
+    def _remember(self, before: Optional[Dict[str, Any]]) -> None:
+        now = self._record()
+        if now and (not before or now["packages"] != before["packages"]):
+            self.run.remember(current=now, previous=before or self.run.state.get("previous"))
+            self.tidy()
+
+    # ---- making it be there ----
 
     def present(self) -> Tuple[Optional[str], str]:
         """Make the driver be installed; return version and flavour."""
@@ -169,21 +240,46 @@ class DnfDriver:
             return [f"driver {version} is installed, {wanted.version or branch} is wanted"]
         if flavor != wanted.flavor:
             return [f"the {flavor} modules are installed, {wanted.flavor} ones are wanted"]
+        for name in self.run.fabric_manager():
+            there = self.packages.get(name, "").split("-")[0]
+            if there != version:
+                return [f"{name} is {there or 'not installed'} and the driver {version}"]
         return []
+
+    def _fabric_manager(self, asked: List[str]) -> List[str]:
+        """Return the fabric manager in exactly the version of the driver that dnf will install."""
+        names = self.run.fabric_manager()
+        version = self.wanted.version
+        if names and not version:
+            answer = self._dnf("repoquery", "--quiet", "--latest-limit=1", "--queryformat", "%{version}", *asked)
+            version = answer.stdout.strip().split("\n")[-1]
+            if answer.rc != 0 or not version:
+                raise Failed(f"dnf does not say which version of {', '.join(asked)} there is: {complaints(answer)}")
+        return [f"{name}-{version}" for name in names]
 
     def _install(self, branch: str, missing: List[str], lacking: List[str], due: bool) -> None:
         run, wanted = self.run, self.wanted
-        before = self.drivers()
+        old = self._record()
         choice = stream(run.system.version, branch, wanted.flavor)
-        there = enabled_stream(run.host.read_text(STREAM, quiet=True))
+        module = self._module()
+        there = enabled_stream(module)
         rival = run.rival.there if run.rival else None
+        gone = self._keep(old["packages"]) if old and due else []
+        if gone:
+            run.warnings.append(
+                f"the files of {', '.join(gone)} are not to be had any more, so there is no way back to "
+                f"{old['version']} without its repository"
+            )
         self._release()
         try:
             if choice and choice != there:
                 self._must("module", "reset", "nvidia-driver")
                 self._must("module", "enable", f"nvidia-driver:{choice}")
-            names = install_names(run.system.version, branch, wanted.version, wanted.flavor) if due else []
+            names = install_names(branch, wanted.version, wanted.flavor) if due else []
+            names += self._fabric_manager(names) if due else []
             names += missing + list(wanted.packages) + ([LOCK_PLUGIN] if wanted.hold else [])
+            os.makedirs(self.archives, mode=0o755, exist_ok=True)
+            self._must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
             if run.rival:
                 run.rival.make_way(f"branch {branch}")
             answer = self._dnf("install", "--allowerasing", *names)
@@ -195,30 +291,34 @@ class DnfDriver:
                 log = _driver_load.build_log(run.host)
                 raise Failed(f"the installation of driver {branch} failed: {complaints(answer)}{log}")
             driver = installed_driver(self.packages)
+            left = self._due(branch)
+            if left:
+                raise Failed(f"dnf reported success, and {left[0]}")
             run.prove_modules(driver[0] if driver else branch, wanted.flavor)
         except Failed as failure:
-            words = self._undo(before, there, str(failure))
+            words = self._undo(old, module, str(failure))
             problem = run.rival.come_back(rival) if rival else None
             raise Failed(words + (f" But {problem}" if problem else "")) from failure
         finally:
             self.settle()
             self._lock(again=True)
+        if due:
+            self._keep(self.drivers())
+            self._remember(rival or old)
 
-    def _undo(self, before: Dict[str, str], there: Optional[str], words: str) -> str:
-        """Take the last transaction back, if it was ours, and return the whole sentence."""
+    def _undo(self, old: Optional[Dict[str, Any]], module: str, words: str) -> str:
+        """Take back what was changed, by files that are kept or by dnf's history, and return the whole sentence."""
         self.settle()
-        now = self.drivers()
-        if now != before:
+        before = old["packages"] if old else {}
+        if self.drivers() != before and len(self._kept(before)) == len(before):
+            self._put(before, module)
+        elif self.drivers() != before:
             self._dnf("history", "undo", "last")
-            if there:
-                self._dnf("module", "reset", "nvidia-driver")
-                self._dnf("module", "enable", f"nvidia-driver:{there}")
             self.settle()
-            now = self.drivers()
+        self._set_module(module)
         head, _newline, tail = words.partition("\n")
-        state = (
-            "the packages are as before" if now == before else "but the packages are not as before; see `dnf history`"
-        )
+        back = f"driver {old['version']} is installed as before" if old else "no driver is installed, as before"
+        state = back if self.drivers() == before else "but the packages are not as before; see `dnf history`"
         return f"{head}. It was taken back: {state}" + ("\n" + tail if tail else "")
 
     def _ours(self) -> List[str]:
@@ -226,7 +326,7 @@ class DnfDriver:
 
     def _release(self) -> None:
         if self._ours():
-            self._dnf("versionlock", "delete", *self._ours())
+            self._dnf(*OFFLINE, "versionlock", "delete", *self._ours())
 
     def _lock(self, again: bool = False) -> None:
         """Lock the versions of the driver's packages, or take our own locks away."""
@@ -243,11 +343,11 @@ class DnfDriver:
             return
         if late:
             write_file(self.run.host.path(_driver.HOLDS), "\n".join(sorted({*late, *self._ours()} & {*there})) + "\n")
-            answer = self._dnf("versionlock", "add", *late)
+            answer = self._dnf(*OFFLINE, "versionlock", "add", *late)
             if answer.rc != 0:
                 raise Failed(f"the driver is installed and its versions cannot be locked: {complaints(answer)}")
         if gone:
-            self._dnf("versionlock", "delete", *gone)
+            self._dnf(*OFFLINE, "versionlock", "delete", *gone)
 
     # ---- what a runfile needs of the packages ----
 
@@ -265,21 +365,37 @@ class DnfDriver:
             self.run.machine = self.run.machine._replace(kernels=kernels)
 
     def keep_drivers(self, change: str) -> None:
-        """Refuse where packages would have to give way: there is no way back to them from a runfile yet."""
-        if self.drivers():
+        """Keep the files of the driver's packages before they are removed, and refuse if others would go with them."""
+        before = self.drivers()
+        if not before:
+            return
+        test = self.run.host.run(["rpm", "--erase", "--test", *before], QUERY_SECONDS)
+        if test.rc != 0:
             raise Failed(
-                f"{', '.join(self.drivers())} is installed and has to go before {change} from a runfile; remove it "
-                "with nvidia_driver_state=absent first. No package was changed"
+                f"the driver's packages have to go before {change}, and others need them: {complaints(test)}. No "
+                "package was changed"
+            )
+        gone = self._keep(before)
+        if gone:
+            self.run.warnings.append(
+                f"the files of {', '.join(gone)} are not to be had any more, so there is no way back from {change}"
             )
 
     def refuse_held(self) -> None:
         """Do nothing: dnf changes nothing that somebody locked, and says so."""
 
     def put_aside(self) -> None:
-        """Do nothing: keep_drivers() has refused."""
+        """Remove the driver's packages, for another driver to come."""
+        self.aside = self._record()
+        self._release()
+        self._must(*OFFLINE, "remove", *self.drivers())
+        self.settle()
 
     def bring_back(self, before: Dict[str, str]) -> Optional[str]:
-        """Do nothing: there were none."""
+        """Install the driver's packages again; return what is still wrong, or None."""
+        answer = self._put(before, self.aside["module"] if self.aside else "")
+        self._lock(again=True)
+        return None if self.drivers() == before else f"the packages are not as before: {complaints(answer)}"
 
     def leave(self) -> None:
         """Remove what makes the driver's packages available."""
@@ -288,16 +404,55 @@ class DnfDriver:
         self._lock(again=True)
 
     def tidy(self) -> None:
-        """Keep the runfiles of this driver and of the one before it."""
-        self.run.tidy([])
+        """Keep the files of this driver and of the one before it, and no others."""
+        self.run.tidy(file for record in self.run.records() for file in self._kept(record["packages"]).values())
 
     # ---- going back, and going away ----
 
-    def previous(self) -> Any:
-        """Going back by kept files is for hosts with apt; here an ordinary run with the earlier branch does it."""
-        raise Failed(
-            "on Enterprise Linux, go back by a run with the earlier nvidia_driver_branch or nvidia_driver_version"
-        )
+    def previous(self) -> Tuple[str, str]:
+        """Install the driver that was there before, from the files that were kept; no network."""
+        run, record = self.run, self.run.state.get("previous")
+        self.settle()
+        old = self._record()
+        if not record:
+            raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
+        wish = f"driver {record['version']} ({record['flavor']})"
+        absent = sorted(name for name in record["packages"] if name not in self._kept(record["packages"]))
+        if absent:
+            raise Failed(
+                f"{wish} cannot come back: the files of {', '.join(absent)} are not in {_driver.ARCHIVES}. "
+                "No package was changed"
+            )
+        run.refuse_busy(wish)
+        run.refuse_full()
+        run.reasons.append(f"{wish} comes back" + (f" in place of {old['version']} ({old['flavor']})" if old else ""))
+        if run.check_mode:
+            return record["version"], record["flavor"]
+        if old:
+            self._keep(old["packages"])
+        rival, module = run.rival.there if run.rival else None, self._module()
+        self._release()
+        try:
+            if run.rival:
+                run.rival.make_way(record["version"])
+            answer = self._put(record["packages"], record.get("module", ""))
+            for name in run.lacking():
+                run.host.run(["dkms", "autoinstall", "-k", name], self.wanted.timeout)
+            if answer.rc != 0 or self.drivers() != record["packages"]:
+                raise Failed(f"{wish} cannot come back: {complaints(answer)}{_driver_load.build_log(run.host)}")
+            run.prove_modules(record["version"], record["flavor"])
+        except Failed as failure:
+            words = self._undo(old, module, str(failure))
+            problem = run.rival.come_back(rival) if rival else None
+            raise Failed(words + (f" But {problem}" if problem else "")) from failure
+        finally:
+            self.settle()
+            self._lock(again=True)
+        self._remember(rival or old)
+        run.file(_driver.MODPROBE, _driver.modprobe_conf())
+        run.file(_driver.MODULES_LOAD, _driver.modules_load(self.wanted.peermem))
+        run.initramfs()
+        return record["version"], record["flavor"]
 
     def absent(self) -> None:
         """Remove the driver and everything that this role put beside it."""

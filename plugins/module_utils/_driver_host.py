@@ -158,6 +158,18 @@ class Run:
                 "ends them with a reboot. Nothing was changed"
             )
 
+    def fabric_manager(self) -> List[str]:
+        """Return the fabric manager's package where an NVSwitch is; nothing elsewhere, where it would only fail."""
+        if not self.machine.nvswitches:
+            return []
+        if not self.wanted.fabric_manager:
+            raise Failed(
+                f"this host has {self.machine.nvswitches} NVSwitch, so CUDA needs the fabric manager of exactly the "
+                f"driver's version, and the source {self.wanted.source} has none; take the driver from NVIDIA's "
+                "repository or a mirror of it"
+            )
+        return [self.wanted.fabric_manager]
+
     def refuse_unsigned(self, prebuilt: bool) -> None:
         """Refuse to build what the kernel would not load."""
         if prebuilt or self.wanted.signing_key:

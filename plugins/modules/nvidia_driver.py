@@ -38,8 +38,7 @@ options:
   state:
     description:
       - V(absent) removes the driver and what came with it.
-      - V(previous), on hosts with apt, goes back to the driver before the last change, from files that were kept on the
-        host.
+      - V(previous) goes back to the driver before the last change, from files that were kept on the host.
     type: str
     choices: [present, absent, previous]
     default: present

@@ -112,6 +112,16 @@ def workbench():
 
 
 @pytest.fixture
+def nvswitches(tmp_path):
+    """Return the options for a host with two V100 and an NVSwitch on its PCI bus."""
+    for address, code in (("0000:3b:00.0", "0x030200"), ("0000:3c:00.0", "0x030200"), ("0000:c4:00.0", "0x068000")):
+        (tmp_path / address).mkdir()
+        (tmp_path / address / "vendor").write_text("0x10de\n", encoding="utf-8")
+        (tmp_path / address / "class").write_text(code + "\n", encoding="utf-8")
+    return "--volume", f"{tmp_path}:/sys/bus/pci/devices:ro"
+
+
+@pytest.fixture
 def machine():
     """Return a host with Python and apt, whose only packages to be had are stand-ins."""
     machines = []

@@ -9,29 +9,46 @@ import sys
 
 import pytest
 from conftest import CHECKOUT, Refused, docker
+from test_nvidia_runfile import noted
+from test_nvidia_runfile import wish as runfile
 
 sys.path.insert(0, str(CHECKOUT / "tests" / "workbench"))
 from repositories import module_file
 
+BUILD = {"dkms=1", "gcc=1", "make=1"}  # what a build needs stays
 VERSIONS = ("550.163.01", "580.126.16", "580.178.04")
 
 
 @pytest.fixture
-def host(machine):
-    """Return a host with dnf, a signed repository in /srv/nvidia and one kernel."""
+def start(machine):
+    """Return what starts a host with dnf, a signed repository in /srv/nvidia and one kernel."""
     subprocess.run(["docker", "build", "--quiet", "--tag", "gpufleet/packages:el", CHECKOUT / "tests/packages/el"],
                    check=True, capture_output=True)  # fmt: skip
-    one = machine(image="el")
-    for version in VERSIONS:
-        for name, licence in (("latest", "NVIDIA"), ("open", "Dual MIT/GPL")):
-            docker("exec", "-i", one.name, "sh", "-c", f"base64 -d > /root/modules/nvidia-{version}-{name}.ko",
-                   input=base64.b64encode(module_file(version, licence)).decode())  # fmt: skip
-    return one
+
+    def begin(*options):
+        one = machine(*options, image="el")
+        for version in VERSIONS:
+            for name, licence in (("latest", "NVIDIA"), ("open", "Dual MIT/GPL")):
+                docker("exec", "-i", one.name, "sh", "-c", f"base64 -d > /root/modules/nvidia-{version}-{name}.ko",
+                       input=base64.b64encode(module_file(version, licence)).decode())  # fmt: skip
+        return one
+
+    return begin
+
+
+@pytest.fixture
+def host(start):
+    """Return a host with dnf."""
+    return start()
 
 
 @pytest.fixture
 def wish(host):
     """Return the options for the repository."""
+    return options(host)
+
+
+def options(host):
     return {
         "source": "nvidia",
         "repository_url": "file:///srv/nvidia/rhel9/x86_64",
@@ -77,10 +94,85 @@ def test_a_build_that_fails_leaves_the_previous_driver(host, wish):
     host.driver(branch="580", version="580.126.16", **wish)
     before = installed(host)
     host.write("/etc/gpufleet-fail-build", "580.178.04")
-    with pytest.raises(Refused, match=r"It was taken back: the packages are as before"):
+    with pytest.raises(Refused, match=r"It was taken back: driver 580\.126\.16 is installed as before"):
         host.driver(branch="580", version="580.178.04", **wish)
     assert installed(host) == before
     assert host.driver(branch="580", version="580.126.16", **wish)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("580", "580.178.04", "proprietary"), ("580", "580.126.16", "open"), ("550", "", "proprietary")],
+    ids=["version", "flavour", "branch"],
+)
+def test_the_way_back_needs_no_network(host, wish, other):
+    host.driver(branch="580", version="580.126.16", **wish)
+    before, locks = installed(host), locked(host)
+    branch, version, flavor = other
+    changed = host.driver(branch=branch, version=version, flavor=flavor, **wish)
+    after = installed(host)
+    assert changed["previous"] == "580.126.16" and after != before
+    host.sh("mv /srv/nvidia/rhel9 /srv/gone; rm -rf /var/cache/dnf")
+    back = host.driver(state="previous")
+    assert (back["version"], back["flavor"], stream(host)) == ("580.126.16", "proprietary", "580-dkms")
+    assert (installed(host), locked(host)) == (before, locks)
+    forth = host.driver(state="previous")
+    assert (installed(host), forth["flavor"]) == (after, flavor)
+    host.sh("mv /srv/gone /srv/nvidia/rhel9")
+    assert host.driver(branch=branch, version=version, flavor=flavor, **wish)["changed"] is False
+
+
+def test_the_files_of_a_driver_that_somebody_else_installed_are_kept_too(host, wish):
+    host.write("/etc/yum.repos.d/cuda.repo", "[cuda]\nname=x\ngpgcheck=0\nbaseurl=file:///srv/nvidia/rhel9/x86_64\n")
+    host.sh("dnf -q -y module enable nvidia-driver:580-dkms; dnf -q -y install cuda-drivers-580.126.16")
+    before = installed(host) - BUILD
+    changed = host.driver(branch="580", version="580.178.04", duplicates="remove", **wish)
+    assert (changed["previous"], changed["warnings"]) == ("580.126.16", [])
+    host.sh("mv /srv/nvidia/rhel9 /srv/gone; rm -rf /var/cache/dnf")
+    assert host.driver(state="previous")["version"] == "580.126.16"
+    assert installed(host) - BUILD - {"python3-dnf-plugin-versionlock=1"} == before
+
+
+def test_a_way_back_that_fails_leaves_the_driver_of_now(host, wish):
+    host.driver(branch="580", version="580.126.16", **wish)
+    with pytest.raises(Refused, match="there is no earlier driver"):
+        host.driver(state="previous")
+    host.driver(branch="580", version="580.178.04", **wish)
+    before, locks = installed(host), locked(host)
+    host.write("/etc/gpufleet-fail-build", "580.126.16")
+    with pytest.raises(Refused, match=r"It was taken back: driver 580\.178\.04 is installed as before"):
+        host.driver(state="previous")
+    assert (installed(host), locked(host)) == (before, locks)
+    host.sh("rm /var/lib/gpufleet/nvidia_driver/cuda-drivers-580.126.16-*")
+    with pytest.raises(Refused, match="the files of cuda-drivers are not in"):
+        host.driver(state="previous")
+
+
+def test_packages_give_way_to_a_runfile_and_come_back(host, wish):
+    host.driver(branch="580", version="580.126.16", **wish)
+    before, locks = installed(host), locked(host)
+    host.write("/etc/gpufleet-fail-build", "550.163.01")
+    with pytest.raises(Refused, match=r"driver 580\.126\.16 \(proprietary\) is installed as before"):
+        host.driver(**runfile("550.163.01"))
+    assert (installed(host) - BUILD, locked(host), noted(host)) == (before, locks, "")
+    host.sh("rm /etc/gpufleet-fail-build")
+    changed = host.driver(**runfile("550.163.01"))
+    assert (changed["version"], changed["previous"], noted(host)) == ("550.163.01", "580.126.16", "550.163.01")
+    assert not any("nvidia-driver" in name or "kmod" in name for name in installed(host))
+    assert host.driver(**runfile("550.163.01"))["changed"] is False
+    assert host.driver(state="previous")["version"] == "580.126.16"
+    assert (installed(host) - BUILD, locked(host), noted(host)) == (before, locks, "")
+    assert host.driver(state="previous")["version"] == "550.163.01"
+    assert (host.driver(branch="580", **wish)["version"], noted(host)) == ("580.178.04", "")
+
+
+def test_release_8_chooses_by_stream_as_9_does(host, wish):
+    host.sh("sed -i 's/9.6/8.10/; s/el9/el8/' /etc/os-release")
+    wish["repository_url"] = "file:///srv/nvidia/rhel8/x86_64"
+    assert host.driver(branch="580", version="580.126.16", **wish)["version"] == "580.126.16"
+    assert (stream(host), host.driver(branch="580", version="580.126.16", **wish)["changed"]) == ("580-dkms", False)
+    assert host.driver(branch="550", **wish)["version"] == "550.163.01"  # from where no other flavour was in between
+    assert (host.driver(state="previous")["version"], stream(host)) == ("580.126.16", "580-dkms")
 
 
 def test_release_10_has_no_streams_and_takes_the_branch_by_its_number(host, wish):
@@ -106,6 +198,22 @@ def test_an_entry_of_somebody_else_is_reported_and_put_aside_when_that_is_allowe
         host.driver(branch="580", **wish)
     assert host.driver(branch="580", duplicates="remove", **wish)["version"] == "580.178.04"
     assert host.sh("ls /etc/yum.repos.d") == "cuda.repo.gpufleet-backup\ngpufleet-nvidia-driver.repo"
+
+
+def test_the_fabric_manager_is_of_exactly_the_drivers_version_where_an_nvswitch_is(start, nvswitches):
+    host = start(*nvswitches)
+    wish = {**options(host), "fabric_manager": "nvidia-fabricmanager"}
+    assert host.driver(branch="580", version="580.126.16", **wish)["version"] == "580.126.16"
+    assert "nvidia-fabricmanager=580.126.16" in installed(host) and "nvidia-fabricmanager-0:580.126.16" in locked(host)
+    assert host.driver(branch="580", version="580.126.16", **wish)["changed"] is False
+    assert host.driver(branch="550", **wish)["version"] == "550.163.01"
+    assert "nvidia-fabricmanager=550.163.01" in installed(host)
+    assert host.driver(state="previous")["version"] == "580.126.16"
+    assert "nvidia-fabricmanager=580.126.16" in installed(host)
+    host.sh("dnf -q --disablerepo=* versionlock clear; dnf -q -y install nvidia-fabricmanager-580.178.04")
+    mended = host.driver(branch="580", version="580.126.16", **wish)
+    assert mended["reasons"][0] == "nvidia-fabricmanager is 580.178.04 and the driver 580.126.16"
+    assert "nvidia-fabricmanager=580.126.16" in installed(host)
 
 
 def test_only_the_trusted_key_is_taken(host, wish):

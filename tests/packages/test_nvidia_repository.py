@@ -151,3 +151,29 @@ def test_the_key_is_fetched_once_and_verified(host):
 def test_the_fabric_manager_is_left_out_where_no_nvswitch_is(host):
     host.driver(branch="580", fabric_manager="nvidia-fabricmanager", **NVIDIA, **key("first"))
     assert not any("fabricmanager" in package for package in host.installed())
+
+
+def test_the_fabric_manager_is_of_exactly_the_drivers_version_where_an_nvswitch_is(machine, nvswitches):
+    host = machine(*nvswitches)
+    host.sh("ln -s /repositories/nvidia /srv/nvidia")
+    wish = {**NVIDIA, **key("first"), "branch": "580"}
+    with pytest.raises(Refused, match="this host has 1 NVSwitch, so CUDA needs the fabric manager of exactly"):
+        host.driver(**wish)
+    wish["fabric_manager"] = "nvidia-fabricmanager"
+    host.driver(version="580.126.16", **wish)
+    assert "nvidia-fabricmanager=580.126.16-1" in host.installed() and "nvidia-fabricmanager" in host.held()
+    assert host.driver(version="580.126.16", **wish)["changed"] is False
+    host.sh("apt-get -qq -y --allow-change-held-packages install nvidia-fabricmanager=580.178.04-1")
+    mended = host.driver(version="580.126.16", **wish)
+    assert "nvidia-fabricmanager is 580.178.04 and the driver 580.126.16" in mended["reasons"]
+    assert "nvidia-fabricmanager=580.126.16-1" in host.installed()
+    assert host.driver(version="580.178.04", **wish)["version"] == "580.178.04"
+    assert "nvidia-fabricmanager=580.178.04-1" in host.installed()
+    before = host.installed()
+    with pytest.raises(Refused, match=r"nvidia-fabricmanager is not to be had in exactly the driver's version 550"):
+        host.driver(**{**wish, "branch": "550"})
+    assert host.installed() == before
+    older = host.driver(**{**wish, "branch": "550", "fabric_manager": "nvidia-fabricmanager-550"})
+    assert older["version"] == "550.163.01"
+    assert {name for name in host.installed() if "fabric" in name} == {"nvidia-fabricmanager-550=550.163.01-1"}
+    host.assert_healthy()

@@ -30,10 +30,14 @@ for one in /lib/modules/*/build; do to=\${one%/build}/updates/dkms/${kind%%:*}; 
     done
     spec nvidia-driver-cuda "$version" nvidia-persistenced
     spec nvidia-persistenced "$version" ''
+    spec nvidia-fabricmanager "$version" ''
     spec cuda-drivers "$version" "kmod-nvidia-latest-dkms = $version, nvidia-driver-cuda = $version"
     spec nvidia-open "$version" "kmod-nvidia-open-dkms = $version, nvidia-driver-cuda = $version"
 done
 spec python3-dnf-plugin-versionlock 1 ''
+for name in dkms gcc make; do spec "$name" 1 ''; done
+printf '#!/bin/sh\n' >/usr/bin/dkms
+chmod +x /usr/bin/dkms
 spec shell 1 ''
 sed -i '/^License/a Provides: /bin/sh' /root/specs/shell-1.spec
 for file in /root/specs/*.spec; do
@@ -71,6 +75,7 @@ $(for file in *-"${stream%%-*}".*.rpm; do echo "    - $(rpm -qp --nosignature --
 END
 done >/root/modules.yaml
 modifyrepo_c --mdtype=modules /root/modules.yaml repodata
+cp -r /srv/nvidia/rhel9 /srv/nvidia/rhel8
 cat >/etc/dnf/dnf.conf <<END
 [main]
 gpgcheck=1

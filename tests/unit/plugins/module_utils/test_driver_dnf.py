@@ -19,9 +19,9 @@ def test_releases_8_and_9_have_streams(release, flavor, stream):
 
 
 def test_where_no_stream_chooses_the_branch_its_number_does():
-    assert dnf.install_names("9", "580", "", "proprietary") == ["cuda-drivers"]
-    assert dnf.install_names("10", "580", "", "open") == ["nvidia-open-580.*"]
-    assert dnf.install_names("9", "580", "580.126.16", "open") == ["nvidia-open-580.126.16"]
+    assert dnf.install_names("580", "", "proprietary") == ["cuda-drivers-580.*"]
+    assert dnf.install_names("580", "", "open") == ["nvidia-open-580.*"]
+    assert dnf.install_names("580", "580.126.16", "open") == ["nvidia-open-580.126.16"]
 
 
 def test_a_stream_counts_when_it_is_enabled():

@@ -277,6 +277,52 @@ def test_nvme_list_gives_a_drive_on_a_network_the_namespaces_of_its_subsystem():
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"Devices": {"DevicePath": "/dev/nvme0n1"}}', []),
+        ('{"Devices": "/dev/nvme0n1"}', []),
+        ('[{"Controller": "nvme0"}]', ["nvme0"]),  # what begins at the first brace
+        ('{"Devices": [{"DevicePath": "/dev/nvme0n1"}, {"DeviceP', []),
+        ('{"Devices": [null, 3, [], {"DevicePath": ["nvme1n1"]}, {"DevicePath": "nvme2n1"}]}', ["nvme2"]),
+        ('{"Devices": [{"Subsystems": {"Controllers": [{"Controller": "nvme0"}]}}]}', []),
+        ('{"Subsystems": [{"Controllers": {"nvme0": {}}}, {"Controllers": [{"Controller": "nvme1"}]}]}', ["nvme1"]),
+        ('{"Subsystem": ["a"], "Controllers": [{"Controller": "nvme1", "Namespaces": 9}]}', ["nvme1"]),
+        ('{"Controller": "nvme0", "ModelNumber": {}, "SerialNumber": 5, "Firmware": [], "Address": NaN}', ["nvme0"]),
+    ],
+)  # fmt: skip
+def test_of_a_list_with_wrong_types_what_is_right_is_left(text, names):
+    drives = nvme.parse_nvme_list(text)
+    assert list(drives) == names
+    words = ("model", "serial", "firmware", "transport", "address", "state", "subsystem", "subsystem_nqn")
+    assert {drive[word] for drive in drives.values() for word in words} <= {None}
+
+
+@pytest.mark.parametrize("nsid", ["1e300", "-1", "NaN", "4294967295", "[1]", "true", "9" * 40])
+@pytest.mark.parametrize("size", ["1e39", "NaN", "Infinity", "-2147483648", '"9999999999999999999999"', "{}", "[512]"])
+def test_of_a_namespace_with_absurd_numbers_the_name_is_left(nsid, size):
+    space = '{"DevicePath": "/dev/nvme0n1", "NSID": %s, "PhysicalSize": 512, "SectorSize": 512, "MaximumLBA": %s}'
+    (found,) = nvme.parse_nvme_list('{"Devices": [' + space % (nsid, size) + "]}")["nvme0"]["namespaces"]
+    assert found == {"name": "nvme0n1", "nsid": None, "size_bytes": None, "lba_bytes": 512}
+
+
+def test_of_a_smartctl_with_wrong_types_what_is_right_is_left():
+    text = """{"nvme_smart_health_information_log": {"critical_warning": {"value": [1]}, "temperature": [31],
+        "temperature_sensors": {"1": 31}, "available_spare": "100", "available_spare_threshold": NaN,
+        "percentage_used": {}, "power_on_hours": 7, "media_errors": 1e300, "data_units_read": -1}}"""
+    health = nvme.parse_smartctl(text)
+    assert (health["power_on_hours"], health["available_spare_percent"]) == (7, 100)
+    assert (health["sensors"], set(health["critical_warning"].values())) == ([], {None})
+    for name in (
+        "temperature_celsius",
+        "spare_threshold_percent",
+        "percentage_used",
+        "media_errors",
+        "data_read_bytes",
+    ):
+        assert health[name] is None
+
+
+@pytest.mark.parametrize(
     ("entries", "names"),
     [
         (

@@ -76,6 +76,7 @@ verify-matrix: venv
 bench: venv
 	$(PYTHON) tests/bench/environments.py
 	$(PYTHON) tests/bench/facts.py
+	$(PYTHON) tests/bench/drives.py
 	$(PYTHON) tests/bench/stack.py
 
 # The collection as Galaxy would give it: what Molecule tests is what users install.

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """The first and only process of the machine that test_machine.py starts.
 
-It puts drives to use, and then runs the collection's own modules on request: a line of JSON comes in on the second
-serial port, and one goes out.
+It puts drives to use, and then runs the collection's own modules on request, or times commands: a line of JSON comes in
+on the second serial port, and one goes out.
 """
 
 import ctypes
@@ -157,6 +157,20 @@ def answer(request):
         _nvme.read_health_log = asked
 
 
+def clock(sides, rounds):
+    """Let lists of commands take turns, and return the processor time of each list in each round."""
+    taken = [[] for _ in sides]
+    for turn in range(rounds + 1):  # the first does not count
+        for side, commands in enumerate(sides):
+            began = os.times()
+            for words in commands:
+                run(*words)
+            ended = os.times()
+            if turn:
+                taken[side].append(sum(ended[2:4]) - sum(began[2:4]))
+    return {"seconds": taken}
+
+
 def serve():
     port = os.open("/dev/ttyS1", os.O_RDWR | os.O_NOCTTY)
     tty.setraw(port)
@@ -164,7 +178,8 @@ def serve():
         line.write(b'{"ready": true}\n')
         for request in requests:
             try:
-                said = answer(json.loads(request))
+                asked = json.loads(request)
+                said = clock(**asked["clock"]) if "clock" in asked else answer(asked)
             except Exception:
                 said = {"traceback": traceback.format_exc()}
             data = json.dumps(said).encode() + b"\n"

@@ -143,7 +143,15 @@ class Machine:
 
     def ask(self, module: str, **request: Any) -> dict[str, Any]:
         """Return what a module returns in the machine."""
-        self.port.write(json.dumps({"module": module, **request}).encode() + b"\n")
+        return self.request(module=module, **request)
+
+    def clock(self, sides: list[list[list[str]]], rounds: int) -> list[list[float]]:
+        """Let lists of commands take turns, and return the processor seconds of each list in each round."""
+        return self.request(clock={"sides": sides, "rounds": rounds})["seconds"]
+
+    def request(self, **request: Any) -> dict[str, Any]:
+        """Return the machine's answer."""
+        self.port.write(json.dumps(request).encode() + b"\n")
         self.port.flush()
         said = self.read()
         assert "traceback" not in said, said["traceback"]

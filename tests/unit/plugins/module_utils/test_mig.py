@@ -256,7 +256,7 @@ def start(lab):
     if not os.path.exists(lab.path("bin/nvidia-smi")):
         os.symlink(SMI, lab.path("bin/nvidia-smi"))
     environment = {**os.environ, "PATH": lab.path("bin") + ":" + os.environ["PATH"], "MIG_STATE": str(lab.file)}
-    subprocess.run(["sh", lab.path(_mig.SCRIPT)], check=True, env=environment, capture_output=True)
+    subprocess.run(["sh", lab.path(_mig.SCRIPT)], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 def test_after_a_start_that_forgot_mode_and_instances_the_unit_makes_them_and_leaves_those_that_are_there(halves):

@@ -6,27 +6,10 @@
 
 import json
 import os
-import sys
 
-import yaml
-from ansible_collections.gpufleet.workstation.plugins.modules import mig_layout
 from through_ansible import CHECKOUT, needs_ansible, play_tasks
 
-sys.path.insert(0, os.path.join(CHECKOUT, "tests", "unit", "contract"))
-sys.path.insert(0, os.path.join(CHECKOUT, "tests", "unit", "plugins", "module_utils"))
-from returns import mismatches
-from test_mig import SMI, Lab
-
-
-def test_what_it_returns_is_what_is_documented(tmp_path):
-    documented = {"type": "dict", "contains": yaml.safe_load(mig_layout.RETURN)}
-    lab = Lab(tmp_path)
-    lab.state(stuck=True)
-    for layout in ({"0": ["7g.40gb"]}, {"1": []}):
-        returned = lab.cut(layout)
-        for common in ("changed", "diff"):
-            del returned[common]
-        assert list(mismatches(documented, returned, "mig_layout")) == []
+SMI = os.path.join(CHECKOUT, "tests", "emulation", "mig_smi.py")
 
 
 @needs_ansible

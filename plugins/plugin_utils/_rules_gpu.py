@@ -641,6 +641,18 @@ def _vbios(facts, expectations) -> Iterator[str]:
 
 
 @rule(
+    "gpu.uvm",
+    "info",
+    "The driver is loaded without nvidia_uvm; `nvidia-smi` works then, and CUDA may not.",
+    "load it with `modprobe nvidia_uvm`; the role nvidia_driver has it loaded at each start",
+)
+def _uvm(facts, expectations) -> Iterator[str]:
+    modules = texts(facts, "gpu", "kernel", "modules")
+    if "nvidia" in modules and "nvidia_uvm" not in modules:
+        yield "the kernel module nvidia is loaded and nvidia_uvm, which CUDA needs, is not"
+
+
+@rule(
     "gpu.persistence",
     "info",
     "Persistence mode is off, so the driver starts anew with each program.",

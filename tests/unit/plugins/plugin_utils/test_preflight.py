@@ -60,6 +60,7 @@ KERNEL = {
     "flavor": "proprietary",
     "userspace_version": "580.126.16",
     "userspace_matches": True,
+    "modules": ["nvidia", "nvidia_uvm"],
     "installed_module": {"path": "/lib/modules/x/nvidia.ko", "flavor": "proprietary", "signed": False},
     "kernels": [
         {"release": "6.1.0-28-amd64", "running": True, "module_files": ["nvidia.ko"], "dkms_state": "installed"},
@@ -277,6 +278,7 @@ TABLE = [
      ["sw_power_cap", "sync_boost"], "by the hardware for heat"),
     ("gpu.vbios", ("gpu", "smi", "gpus"), [ANSWER, {**ANSWER, "vbios": "88.00.43"}],
      [ANSWER, {**ANSWER, "vbios": "88.00.43", "name": "T4"}], "88.00.43, 88.00.48.00.02"),
+    ("gpu.uvm", (*DRIVER, "modules"), ["nvidia"], ["nvidia", "nvidia_uvm"], "nvidia_uvm, which CUDA needs"),
     ("gpu.persistence", (*SMI, "persistence"), False, True, "0000:3b:00.0"),
     ("gpu.busy", (*SMI, "processes"), [{"pid": 7, "name": "python --token=x"}], [],
      "python on the GPU at 0000:3b:00.0"),

@@ -2,6 +2,7 @@
 # make demo-clean   remove all that the demo and the tests made in Docker
 # make test         every test: lint, unit, machine, packages, molecule
 # make verify-matrix  compare the compatibility data with what the package index serves today
+# make reboot       facts through ssh, and the driver's role over a real reboot, on an emulated machine
 # make spark-upgrade  two releases of Spark, forth and back
 # make hadoop | hdfs-training   the Hadoop client, and a training on what lies in HDFS, against a real cluster
 # make lint | unit | machine | packages | molecule [SCENARIO=pytorch] | bench | collection | clean
@@ -16,7 +17,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SCENARIO ?= training_check default pytorch python cuda environments bootstrap
 PARALLEL ?= 2
 
-.PHONY: demo demo-clean test verify-matrix spark-upgrade lint unit machine packages molecule hadoop hdfs-training bench collection clean venv engine
+.PHONY: demo demo-clean test verify-matrix spark-upgrade lint unit machine reboot packages molecule hadoop hdfs-training bench collection clean venv engine
 
 demo: venv
 	@$(PYTHON) tests/workbench/engine.py up debian12
@@ -49,6 +50,10 @@ unit: venv
 # The facts modules in an emulated machine with NVMe drives and DIMMs; skipped with the reason where it cannot be built.
 machine: venv
 	pytest -rs tests/machine
+
+# An emulated machine with Debian on its disk, which really reboots: minutes, so not in CI; root on Debian 12 only.
+reboot: venv
+	pytest -rs tests/reboot
 
 # Package managers at work in containers, on repositories of stand-ins; skipped with the reason where no engine answers.
 packages: venv

@@ -576,6 +576,8 @@ class AptDriver:
             self.packages = self.apt.packages()
             self.hold(again=True)
         self._record(job, before, driver)
+        if self.run.host.read_text(_driver.PREFERENCES, quiet=True) == _driver.no_packages().strip():
+            self.run.file(_driver.PREFERENCES, "")
         self._finish()
         return record["version"], record["flavor"]
 

@@ -7,7 +7,7 @@
 import time
 from typing import Any, Dict
 
-from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver_sign
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver_sign, _mig
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_apt import AptDriver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_dnf import DnfDriver
@@ -34,7 +34,9 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
         if wanted.state == "absent":
             runfile.absent()
             packages.absent()
+            runfile.leave()
             run.file(_driver_sign.CONF, "")
+            _mig.forget(run.file, host, check_mode)
         else:
             version, flavor = _install(run, packages, runfile)
             run.sign_again()
@@ -67,4 +69,6 @@ def _install(run: Run, packages: Any, runfile: Runfile) -> Any:
     if runfile.there:
         run.rival = runfile
         run.reasons.append(f"driver {runfile.there['version']} was installed from a runfile")
-    return packages.previous() if run.wanted.state == "previous" else packages.present()
+    made = packages.previous() if run.wanted.state == "previous" else packages.present()
+    runfile.leave()
+    return made

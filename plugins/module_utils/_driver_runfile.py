@@ -352,9 +352,14 @@ class Runfile:
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
         run.file(_driver.MODULES_LOAD, _driver.modules_load(wanted.peermem))
         daemon = wanted.persistence and self.host.exists(PERSISTENCED)
-        if run.file(UNIT, persistence_unit() if daemon else "") and self.host.exists("/run/systemd/system"):
-            self.host.run(["systemctl", "daemon-reload"], HELP_SECONDS)
+        there = self.host.read_text(UNIT, quiet=True)
+        if _driver.HEADER in there or (daemon and not there):  # a unit of somebody else stays
+            self._unit(persistence_unit() if daemon else "")
         run.initramfs()
+
+    def _unit(self, text: str) -> None:
+        if self.run.file(UNIT, text) and self.host.exists("/run/systemd/system") and not self.run.check_mode:
+            self.host.run(["systemctl", "daemon-reload"], HELP_SECONDS)
 
     # ---- making way, and going ----
 
@@ -411,6 +416,11 @@ class Runfile:
             self._change(Wish("", record["checksum"], record["version"], record["flavor"]), record["runfile"])
             self._finish()
         return record["version"], record["flavor"]
+
+    def leave(self) -> None:
+        """Remove what this role put beside a runfile's driver that is gone; a unit of the package's name comes back."""
+        if not self.there and _driver.HEADER in self.host.read_text(UNIT, quiet=True):
+            self._unit("")
 
     def absent(self) -> None:
         """Remove the driver of the runfile; what is beside it goes with the packages."""

@@ -9,7 +9,7 @@ Functions are pure, and deeds are Layout's. A GPU that is as it should be is not
 
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver_load, _gpu_smi
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import processes_words
@@ -172,6 +172,14 @@ def unit() -> str:
 
 
 # ---- deeds ----
+
+
+def forget(change: Callable[[str, str], bool], host: Host, check_mode: bool) -> None:
+    """Have no instances made any more, for the driver goes; C(change) writes a file, or removes it."""
+    if host.exists(UNIT) and host.exists("/run/systemd/system") and not check_mode:
+        host.run(["systemctl", "disable", UNIT_NAME], SERVICE_SECONDS)
+    for path in (UNIT, SCRIPT):
+        change(path, "")
 
 
 class Layout:

@@ -202,6 +202,22 @@ def test_the_loaded_driver_is_unloaded_before_the_installer_starts(host):
     }  # fmt: skip
 
 
+def test_the_persistence_daemon_gets_a_unit_which_goes_with_the_runfile_and_is_never_somebody_elses(host):
+    host.put(runfile.PERSISTENCED, "")
+    _run, one = change(host)
+    one.present()
+    assert f"ExecStart={runfile.PERSISTENCED}" in host.read_text(runfile.UNIT)
+    one.leave()
+    assert host.exists(runfile.UNIT)  # for the driver is there
+    one.there = None
+    one.leave()
+    assert not host.exists(runfile.UNIT)
+    host.put(runfile.UNIT, "[Service]\nExecStart=/site/daemon\n")
+    one._finish()
+    one.leave()
+    assert "/site/daemon" in host.read_text(runfile.UNIT)
+
+
 def test_a_driver_that_a_program_uses_is_left_as_it_is(host):
     host.uses(4711, "python3")
     _run, one = change(host)

@@ -179,6 +179,14 @@ def test_mig_off_takes_the_unit_away(halves):
     assert halves.cut({"all": []})["changed"] is False
 
 
+def test_with_the_driver_the_unit_goes(halves):
+    gone = []
+    _mig.forget(lambda path, text: gone.append((path, text)), halves, True)
+    assert halves.enabled
+    _mig.forget(lambda path, text: None, halves, False)
+    assert gone == [(_mig.UNIT, ""), (_mig.SCRIPT, "")] and not halves.enabled
+
+
 def test_instances_that_somebody_made_otherwise_are_a_difference(halves):
     state = halves.state()
     state["gpus"][0]["instances"][0]["compute"] = False

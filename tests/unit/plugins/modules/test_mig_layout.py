@@ -23,3 +23,25 @@ def test_check_mode_says_what_would_be_done(tmp_path):
     options["layout"] = {"2": ["3g.20gb"]}
     said = play_tasks(tmp_path, [task], "--check").stdout
     assert "failed=1" in said and "GPU 2 (Tesla V100-PCIE-32GB) has no MIG" in said, said
+
+
+@needs_ansible
+def test_the_role_cuts_the_gpus_and_asks_for_no_reboot_where_none_is_needed(tmp_path):
+    state = tmp_path / "state.json"
+    os.makedirs(str(tmp_path / "bin"))
+    os.symlink(SMI, str(tmp_path / "bin" / "nvidia-smi"))
+    tasks = [
+        {
+            "ansible.builtin.include_tasks": {
+                "file": os.path.join(CHECKOUT, "roles", "nvidia_driver", "tasks", "mig.yml"),
+                "apply": {
+                    "environment": {
+                        "MIG_STATE": str(state),
+                        "PATH": str(tmp_path / "bin") + os.pathsep + os.environ["PATH"],
+                    }
+                },
+            }
+        }
+    ]
+    said = play_tasks(tmp_path, tasks, "--check", nvidia_driver_mig={"all": [], "1": ["7g.40gb"]}).stdout
+    assert "failed=0" in said and "changed=1" in said and "skipped=2" in said, said

@@ -63,6 +63,11 @@ def wish(url: str, checksum: str, version: str, flavor: str) -> Wish:
         )
     if urlsplit(url).scheme not in ("http", "https", "file") and not url.startswith("/"):
         raise Failed(f"nvidia_driver_runfile_url is {redact(url)}, which is neither an address nor a path")
+    if urlsplit(url).query:
+        raise Failed(
+            "nvidia_driver_runfile_url has a query, which may be a secret and would stand in the names of files; put "
+            "the file on a mirror, or on the host and write its path"
+        )
     named = re.search(rf"-({VERSION})(?:[-.][^/]*)?\.run$", unquote(urlsplit(url).path))
     version = version or (named.group(1) if named else "")
     if not version:
@@ -307,7 +312,7 @@ class Runfile:
 
     def _install(self, path: str, made: Any, argv: Sequence[str]) -> None:
         answer = self.host.run(["sh", path, *argv], self.run.wanted.timeout, {"TMPDIR": self._temporary()})
-        shutil.rmtree(self._temporary())
+        shutil.rmtree(self._temporary(), ignore_errors=True)
         self.there = self._look()
         if answer.rc != 0:
             raise Failed(f"the installer of driver {made.version} failed: {complaint(answer)}{self._logs()}")

@@ -365,7 +365,10 @@ class Layout:
             self._mode(self._again(before), bool(before["mig_mode"]))
             if before["instances"]:
                 places = ",".join(f"{one.name}:{one.start}" for one in before["instances"])
-                self._must(before, "mig", "-cgi", places, "-C")
+                if self._ask("mig", "-cgi", places, "-C", "-i", before["uuid"]).rc != 0:  # an older one knows no places
+                    self._clear(self._again(before))
+                    names = ordered([one.name for one in before["instances"]], *self._profiles(before))
+                    self._must(before, "mig", "-cgi", ",".join(names), "-C")
             now = self._again(before)
         except Refused as refusal:
             return f"It could not be taken back: {refusal}"

@@ -10,6 +10,7 @@ last place that is free. Keys of the state beside the GPUs, for tests of what go
     "stuck": true        a change of the mode waits for a reset, which fails
     "reset": true        a change of the mode waits for a reset, which works
     "fail": "-cgi"       the first command that has this word fails, once
+    "old": true          it knows no places of instances
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def create(state: dict, index: int, names: str) -> None:
     gpu = state["gpus"][index]
     for word in names.split(","):
         name, _colon, start = word.partition(":")
+        if start and state.get("old"):
+            fail("Option parsing failed: Invalid combination of input arguments.", 2)
         row = next((row for row in PROFILES if name in (row[0], str(row[1]))), None)
         if not row:
             fail(f"Unable to create a GPU instance on GPU {index} using profile {name}: Not Found")

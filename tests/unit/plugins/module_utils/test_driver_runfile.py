@@ -41,7 +41,7 @@ def made(version="580.126.16", flavor="proprietary"):
     ("url", "version"),
     [
         ("https://x.example.org/a/NVIDIA-Linux-x86_64-535.261.03.run", "535.261.03"),
-        ("https://u:p@x.example.org/NVIDIA-Linux-aarch64-580.126.16.run?token=a", "580.126.16"),
+        ("https://u:p@x.example.org/NVIDIA-Linux-aarch64-580.126.16.run", "580.126.16"),
         ("file:///srv/NVIDIA-Linux-x86_64-470.82-no-compat32.run", "470.82"),
         ("/srv/with space/NVIDIA-Linux-x86_64-535.261.03-custom.run", "535.261.03"),
     ],
@@ -59,6 +59,7 @@ def test_the_version_stands_in_the_files_name(url, version):
         ("/srv/NVIDIA-Linux-x86_64-535.261.03.run", "", "", "proprietary", "nvidia_driver_runfile_checksum"),
         ("/srv/NVIDIA-Linux-x86_64-535.261.03.run", "md5:" + DIGITS[:32], "", "proprietary", "SHA-256"),
         ("ftp://x.example.org/NVIDIA-Linux-x86_64-535.261.03.run", DIGITS, "", "proprietary", "neither an address"),
+        ("https://x.example.org/NVIDIA-Linux-x86_64-580.1.1.run?token=a", DIGITS, "", "proprietary", "has a query"),
         ("/srv/driver.run", DIGITS, "", "proprietary", "set nvidia_driver_version"),
         ("/srv/NVIDIA-Linux-x86_64-470.256.02.run", DIGITS, "", "open", "begin with branch 515"),
     ],

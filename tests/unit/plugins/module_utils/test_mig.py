@@ -228,8 +228,9 @@ def test_a_layout_that_is_found_wrong_with_the_mode_on_turns_it_off_again(lab):
     assert lab.there() == [False, False, None]
 
 
-def test_where_the_instances_cannot_be_made_those_before_come_back_in_their_places(halves):
-    halves.state(fail="-cgi")
+@pytest.mark.parametrize("old", [False, True], ids=["", "without places"])
+def test_where_the_instances_cannot_be_made_those_before_come_back_in_their_places(halves, old):
+    halves.state(fail="-cgi", old=old)
     with pytest.raises(Refused, match=r"Unknown Error.*It was taken back: GPU 0 has 3g\.20gb, 3g\.20gb"):
         halves.cut({"0": ["7g.40gb"]})
     assert sorted(halves.there()[0]) == ["3g.20gb@0", "3g.20gb@4"]

@@ -25,6 +25,7 @@ SOURCES = "/etc/apt/sources.list.d/gpufleet-nvidia-driver.sources"
 PREFERENCES = "/etc/apt/preferences.d/gpufleet-nvidia-driver"
 KEYRING = "/usr/share/keyrings/gpufleet-nvidia-driver.asc"
 PERSISTENCE_UNIT = "nvidia-persistenced.service"
+DCGM_UNIT = "nvidia-dcgm.service"
 PERSISTENCE = f"/etc/systemd/system/{PERSISTENCE_UNIT}.d/gpufleet.conf"
 HEADER = "Written by gpufleet.workstation.nvidia_driver; changes are lost at its next run."
 
@@ -154,6 +155,12 @@ def nvidia_packages(branch: str, version: str, flavor: str) -> Choice:
         return Choice([], [f"cuda-drivers-{branch}" if flavor == "proprietary" else f"nvidia-open-{branch}"])
     pinning = f"nvidia-driver-pinning-{version or branch}"
     return Choice([], [pinning, "cuda-drivers" if flavor == "proprietary" else "nvidia-open"])
+
+
+def dcgm_package(branch: str) -> str:
+    """Return DCGM's package for the CUDA that a driver branch brings, whose major version is in the name."""
+    number = int(branch)
+    return "datacenter-gpu-manager-4-cuda" + ("11" if number < 525 else "12" if number < 580 else "13")
 
 
 def prebuilt_names(branch: str, flavor: str, kernels: Sequence[str]) -> List[str]:

@@ -177,7 +177,7 @@ class AptDriver:
         if driver.flavor != wanted.flavor:
             found.append(f"the {driver.flavor} modules are installed, {wanted.flavor} ones are wanted")
         fabric = self.run.fabric_manager()
-        extra = [*wanted.packages, *fabric]
+        extra = [*self.run.companions(branch), *fabric]
         missing = [name for name in [*choice.kernel, *choice.user, *extra] if name not in self.packages]
         for name in fabric:
             version = upstream(self.packages[name].version) if name in self.packages else driver.version
@@ -196,14 +196,14 @@ class AptDriver:
         exact, meta = self.headers(choice)
         compilers = self.compilers() if exact or meta else []
         drivers = [*choice.kernel, *choice.user]
-        fabric = self.run.fabric_manager()
-        policy = self.apt.policy([*drivers, *exact, *meta, *compilers, *self.wanted.packages, *fabric])
-        absent = [name for name in [*drivers, *self.wanted.packages] if not policy.get(name, (None, []))[0]]
+        fabric, beside = self.run.fabric_manager(), self.run.companions(branch)
+        policy = self.apt.policy([*drivers, *exact, *meta, *compilers, *beside, *fabric])
+        absent = [name for name in [*drivers, *beside] if not policy.get(name, (None, []))[0]]
         if absent:
             raise Failed(f"the source {self.wanted.source} does not have {', '.join(absent)}. No package was changed")
         for name in drivers:
             self._check_version(name, policy)
-        names = [*drivers, *self.wanted.packages]
+        names = [*drivers, *beside]
         names += self._headers(exact, meta, policy)
         names += [name for name in compilers if policy.get(name, (None, []))[0]]
         try:

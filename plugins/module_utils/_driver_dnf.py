@@ -198,14 +198,15 @@ class DnfDriver:
                 "nvidia_driver_duplicates=remove, which keeps a copy. Nothing was changed"
             )
         due = self._due(branch)
-        missing = self._headers()
+        missing = self._headers() + [name for name in run.companions(branch) if not self._has(name)]
         lacking = [] if due else run.lacking()
         if due:
             run.refuse_busy(due[0])
         if due or lacking:
             run.refuse_unsigned(False)
             run.refuse_full()
-        run.reasons += due + [f"kernel {name} has no module of it" for name in lacking] + missing
+        run.reasons += due + [f"kernel {name} has no module of it" for name in lacking]
+        run.reasons += [f"{name} is not installed" for name in missing]
         run.take_over(doubles)
         run.file(KEY, key)
         run.file(REPOSITORY, repository(wanted.repository_url))
@@ -224,6 +225,14 @@ class DnfDriver:
                 f"the packages of driver {branch} brought no kernel modules; does release {system.version} have it?"
             )
         return driver
+
+    def _has(self, wanted: str) -> bool:
+        """Say whether a package is installed that was asked for by its name, or by name and version."""
+        return wanted in self.packages or any(
+            (f"{name}-{version}" + "-").startswith(wanted + "-")
+            for name, version in self.packages.items()
+            if wanted.startswith(name + "-")
+        )
 
     def _headers(self) -> List[str]:
         """Return the headers of kernels that lack theirs."""
@@ -277,12 +286,13 @@ class DnfDriver:
                 self._must("module", "enable", f"nvidia-driver:{choice}")
             names = install_names(branch, wanted.version, wanted.flavor) if due else []
             names += self._fabric_manager(names) if due else []
-            names += missing + list(wanted.packages) + ([LOCK_PLUGIN] if wanted.hold else [])
+            names += missing + ([LOCK_PLUGIN] if wanted.hold else [])
             os.makedirs(self.archives, mode=0o755, exist_ok=True)
-            self._must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
+            if names:
+                self._must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
             if run.rival:
                 run.rival.make_way(f"branch {branch}")
-            answer = self._dnf("install", "--allowerasing", *names)
+            answer = self._dnf("install", "--allowerasing", *names) if names else NOTHING
             run.machine = run.machine._replace(kernels=_driver_load.required_kernels(run.host, run.machine.release))
             self.settle()
             for name in lacking or run.lacking():

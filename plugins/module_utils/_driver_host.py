@@ -52,6 +52,7 @@ class Wanted(NamedTuple):
     fabric_manager: str = ""
     peermem: bool = False
     packages: Sequence[str] = ()
+    dcgm: bool = False
     reboot: str = "never"
     minimum_free_mb: Optional[Dict[str, int]] = None
     lock_timeout: float = 600
@@ -169,6 +170,17 @@ class Run:
                 "repository or a mirror of it"
             )
         return [self.wanted.fabric_manager]
+
+    def companions(self, branch: str) -> List[str]:
+        """Return the packages that are wanted beside the driver."""
+        if not self.wanted.dcgm:
+            return list(self.wanted.packages)
+        if self.wanted.source != "nvidia":
+            raise Failed(
+                f"DCGM is in NVIDIA's repository only, and the source is {self.wanted.source}; choose nvidia, or set "
+                "nvidia_driver_dcgm to false. Nothing was changed"
+            )
+        return [*self.wanted.packages, _driver.dcgm_package(branch)]
 
     def refuse_unsigned(self, prebuilt: bool) -> None:
         """Refuse to build what the kernel would not load."""
@@ -296,6 +308,8 @@ class Run:
             self._service(_driver.PERSISTENCE_UNIT, self.machine.loaded == version)
         if self.machine.nvswitches:
             self._service("nvidia-fabricmanager.service", self.machine.loaded == version)
+        if self.wanted.dcgm and any(self.host.exists(folder + _driver.DCGM_UNIT) for folder in folders):
+            self._service(_driver.DCGM_UNIT, self.machine.loaded == version)
 
     def _service(self, name: str, start: bool) -> None:
         enabled = self.host.run(["systemctl", "is-enabled", "--quiet", name], SERVICE_SECONDS).rc == 0

@@ -137,6 +137,12 @@ options:
     type: list
     elements: str
     default: []
+  dcgm:
+    description: >-
+      Whether DCGM is installed, in the package for the CUDA of the driver's branch, and its service enabled. Only with
+      O(source=nvidia).
+    type: bool
+    default: false
   reboot:
     description: The policy of whoever calls. With V(always) the driver is changed below running programs.
     type: str
@@ -275,6 +281,7 @@ def main() -> None:
             "fabric_manager": text,
             "peermem": {"type": "bool", "default": False},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "dcgm": {"type": "bool", "default": False},
             "reboot": {"type": "str", "choices": ["never", "when_idle", "always"], "default": "never"},
             "minimum_free_mb": {"type": "dict", "default": {}},
             "lock_timeout": {"type": "int", "default": 600},

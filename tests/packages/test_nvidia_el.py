@@ -216,6 +216,23 @@ def test_the_fabric_manager_is_of_exactly_the_drivers_version_where_an_nvswitch_
     assert "nvidia-fabricmanager=580.126.16" in installed(host)
 
 
+def test_a_kernel_without_the_module_is_named_also_where_no_package_is_missing(host, wish):
+    host.driver(branch="580", hold=False, **wish)
+    host.sh("mkdir -p /lib/modules/5.14.0-999.el9.x86_64/build")
+    with pytest.raises(Refused, match=r"kernel 5\.14\.0-999\.el9\.x86_64 has no nvidia module") as caught:
+        host.driver(branch="580", hold=False, **wish)
+    assert "driver 580.178.04 is installed as before" in str(caught.value)
+
+
+def test_companions_come_with_the_driver_and_after_it(host, wish):
+    host.driver(branch="580", dcgm=True, **wish)
+    assert "datacenter-gpu-manager-4-cuda13=1" in installed(host)
+    assert host.driver(branch="580", dcgm=True, **wish)["changed"] is False
+    later = host.driver(branch="580", dcgm=True, packages=["gcc-1"], **wish)
+    assert (later["reasons"], "gcc=1" in installed(host)) == (["gcc-1 is not installed"], True)
+    assert host.driver(branch="580", dcgm=True, packages=["gcc-1"], **wish)["changed"] is False
+
+
 def test_only_the_trusted_key_is_taken(host, wish):
     with pytest.raises(Refused, match=r"and A{40} is trusted"):
         host.driver(branch="580", **{**wish, "repository_fingerprint": "A" * 40})

@@ -177,3 +177,15 @@ def test_the_fabric_manager_is_of_exactly_the_drivers_version_where_an_nvswitch_
     assert older["version"] == "550.163.01"
     assert {name for name in host.installed() if "fabric" in name} == {"nvidia-fabricmanager-550=550.163.01-1"}
     host.assert_healthy()
+
+
+def test_dcgm_comes_in_the_package_for_the_cuda_of_the_branch(host):
+    wish = {**NVIDIA, **key("first"), "dcgm": True}
+    host.driver(branch="550", **wish)
+    dcgm = "dpkg-query -W -f '${Package} ' 'datacenter-gpu-manager*' 2>/dev/null || true"
+    assert host.sh(dcgm) == "datacenter-gpu-manager-4-cuda12"
+    assert host.driver(branch="550", **wish)["changed"] is False
+    host.driver(branch="580", **wish)
+    assert "datacenter-gpu-manager-4-cuda13" in host.sh(dcgm)
+    with pytest.raises(Refused, match="DCGM is in NVIDIA's repository only, and the source is distribution"):
+        host.driver(branch="535", dcgm=True)

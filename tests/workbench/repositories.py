@@ -527,6 +527,7 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
                     *nvidia_driver("580.178.04-1", "580"),
                     *nvidia_driver("595.91.07-1", "595"),
                     Deb("datacenter-gpu-manager-4-cuda12", "1:4.4.1-1"),
+                    Deb("datacenter-gpu-manager-4-cuda13", "1:4.4.1-1"),
                     *cuda_toolkit("12.8.93", VOLTA),
                     *cuda_toolkit("12.9.86", VOLTA),
                     *cuda_toolkit("13.0.88", ("7.5", "8.0")),

@@ -35,7 +35,7 @@ for one in /lib/modules/*/build; do to=\${one%/build}/updates/dkms/${kind%%:*}; 
     spec nvidia-open "$version" "kmod-nvidia-open-dkms = $version, nvidia-driver-cuda = $version"
 done
 spec python3-dnf-plugin-versionlock 1 ''
-for name in dkms gcc make; do spec "$name" 1 ''; done
+for name in dkms gcc make datacenter-gpu-manager-4-cuda12 datacenter-gpu-manager-4-cuda13; do spec "$name" 1 ''; done
 printf '#!/bin/sh\n' >/usr/bin/dkms
 chmod +x /usr/bin/dkms
 spec shell 1 ''

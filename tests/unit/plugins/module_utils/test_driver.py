@@ -282,3 +282,10 @@ def test_a_pin_names_version_or_branch_and_takes_nothing_else_from_nvidia():
     assert "Pin: version 580.*\nPin-Priority: 1001\n" in text
     assert "Pin: version 580.126.16*" in driver.pin("", "580", "580.126.16")
     assert driver.pin("", "535", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("branch", "cuda"), [("470", "11"), ("525", "12"), ("575", "12"), ("580", "13"), ("595", "13")]
+)
+def test_dcgm_is_for_the_cuda_that_the_branch_brings(branch, cuda):
+    assert driver.dcgm_package(branch) == f"datacenter-gpu-manager-4-cuda{cuda}"

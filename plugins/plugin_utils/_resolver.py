@@ -432,9 +432,10 @@ def _big(question: Question, name: str, option: Option | None, why: str) -> dict
 
 def _spark_parts(option: Option | None) -> dict[str, Any]:
     if not option:
-        return dict.fromkeys(("python", "hadoop", "hive", "scala"))
+        return dict.fromkeys(("python", "pandas", "hadoop", "hive", "scala"))
     row = option.detail["row"]
-    return {"python": option.detail["python"]._asdict(), **{name: row[name] for name in ("hadoop", "hive", "scala")}}
+    parts = {name: row[name] for name in ("pandas", "hadoop", "hive", "scala")}
+    return {"python": option.detail["python"]._asdict(), **parts}
 
 
 def _controller(host: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

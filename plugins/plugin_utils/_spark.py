@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions imp
 
 HEAD = "# Written by role gpufleet.workstation.spark; the next run overwrites what is changed here.\n"
 # Spark's own rule for what its web pages must not show (spark.redaction.regex), and Hive's key for the same.
+USER = "${user.name}"  # as Hadoop and Hive read it
 SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
 COMMANDS = ("spark-submit", "spark-shell", "spark-sql", "spark-class", "pyspark", "beeline", "spark-python")
 # name: what the unit is called, and what it runs
@@ -73,6 +74,8 @@ def refusals(settings: dict[str, Any], gpus: list[dict[str, Any]], data: dict[st
     metastore = settings["hive_metastore"]
     if metastore not in ("", "embedded") and not metastore.startswith("thrift://"):
         found.append(f"spark_hive_metastore is {metastore!r}; it can be embedded, thrift://HOST:9083 or empty")
+    if "${" in settings["warehouse"].replace(USER, ""):
+        found.append(f"spark_warehouse is {settings['warehouse']}; of what stands in ${{}}, only {USER} has a meaning")
     return found + rapids_refusals(settings, gpus, data)
 
 
@@ -169,7 +172,8 @@ def spark_defaults(settings: dict[str, Any], gpus: list[dict[str, Any]]) -> dict
         values["spark.driver.host"] = settings["local_ip"]
     if settings["hive_metastore"]:
         values["spark.sql.catalogImplementation"] = "hive"
-    values["spark.sql.warehouse.dir"] = settings["warehouse"]
+    if USER not in settings["warehouse"]:
+        values["spark.sql.warehouse.dir"] = settings["warehouse"]
     events = settings["event_log_dir"] or (f"file://{data}/events" if "history-server" in services else "")
     if events:
         values |= {
@@ -240,18 +244,22 @@ def log4j2(settings: dict[str, Any]) -> str:
 def hive_site(settings: dict[str, Any]) -> dict[str, Any]:
     """Return what hive-site.xml says; empty where no Hive is wanted."""
     metastore = settings["hive_metastore"]
+    # Spark takes its own spark.sql.warehouse.dir as it stands; Hadoop's reader of this file knows the user.
+    values: dict[str, Any] = (
+        {"hive.metastore.warehouse.dir": settings["warehouse"]} if USER in settings["warehouse"] else {}
+    )
     if not metastore:
-        return {}
+        return {**values, **settings["hive_site"]} if values else {}
     if metastore == "embedded":
         # Derby lets one process in, and belongs to whoever made it: each user has one.
-        place = f"{settings['data']}/metastore/${{user.name}}"
-        values = {
+        place = f"{settings['data']}/metastore/{USER}"
+        values |= {
             "javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={place};create=true",
             "datanucleus.schema.autoCreateAll": True,
             "hive.metastore.schema.verification": False,
         }
     else:
-        values = {"hive.metastore.uris": metastore}
+        values["hive.metastore.uris"] = metastore
     if "thrift-server" in settings["services"]:
         values["hive.server2.thrift.bind.host"] = "127.0.0.1"  # it asks nobody for a password
     return {**values, **settings["hive_site"]}

@@ -60,7 +60,8 @@ def test_no_secret_is_in_what_ansible_says(host):
 def test_a_run_that_changes_nothing_asks_no_package_manager(host):
     playbook = str(CHECKOUT / "molecule" / "hadoop_client" / "converge.yml")
     words = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "--limit", "archive:bed", playbook]
-    said = subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE, cwd=CHECKOUT).stdout
+    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "false"}
+    said = subprocess.run(words, check=True, text=True, stdout=subprocess.PIPE, cwd=CHECKOUT, env=plain).stdout
     assert re.search(r"hadoop_client-archive +: ok=\d+ +changed=0 ", said)
     tasks = re.findall(r"TASK \[gpufleet\.workstation\.hadoop_client : ([^\]]*)\]", said)
     assert [task for task in tasks if not task.startswith("Validating arguments")] == [

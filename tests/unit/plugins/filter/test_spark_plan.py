@@ -241,6 +241,21 @@ def test_without_hive_its_file_goes():
     assert "spark.sql.catalogImplementation" not in defaults(hive_metastore="")
 
 
+def test_a_warehouse_for_each_user_is_named_where_the_user_is_known():
+    """Spark takes its own property as it stands; Hadoop's reader of hive-site.xml knows the user."""
+    own = {"warehouse": "file:///srv/spark/warehouse/${user.name}"}
+    assert "spark.sql.warehouse.dir" not in defaults(**own)
+    assert hive(**own)["hive.metastore.warehouse.dir"] == own["warehouse"]
+    assert hive(hive_metastore="", **own) == {"hive.metastore.warehouse.dir": own["warehouse"]}
+    assert defaults()["spark.sql.warehouse.dir"] == "file:///srv/spark/warehouse"
+    assert "hive.metastore.warehouse.dir" not in hive()
+
+
+def test_a_word_in_the_warehouse_that_nobody_reads_is_refused():
+    (told,) = spark_plan({**SETTINGS, "warehouse": "file:///srv/${system:user.name}"})["refusals"]
+    assert told.endswith("only ${user.name} has a meaning")
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [

@@ -66,6 +66,7 @@ SCHEMA = {
             **dict.fromkeys(("version", "hadoop", "hive", "scala"), VERSION),
             "java": many(VERSION),
             "python": PYTHON,
+            "pandas": either(VERSION, None),
             "long_term": bool,
             "end_of_life": either(DATE, None),
             "source": TEXT,

@@ -20,6 +20,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
+LIMIT = 14400
 PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "training_check" / "files" / "training_check"
 
 
@@ -43,6 +44,7 @@ def measure(framework: str, environment: str, seed: int, options: argparse.Names
             *words,
             f"--seed={seed}",
             f"--threads={options.threads}",
+            f"--time-limit={LIMIT}",
             "--no-benchmark",
             "--no-together",
         ],
@@ -50,9 +52,10 @@ def measure(framework: str, environment: str, seed: int, options: argparse.Names
         stdout=subprocess.PIPE,
     )
     outcome = json.loads(done.stdout)["devices"][0]["outcome"]
-    if outcome["error"] or outcome["result"]["fast_error"]:
-        raise SystemExit(f"{framework}: {outcome['error'] or outcome['result']['fast_error']}")
-    return outcome["result"]["plain"], outcome["result"]["fast"]
+    result = outcome["result"] or {}
+    if not (result.get("plain") and result.get("fast")):
+        raise SystemExit(f"{framework}: {outcome['error'] or result.get('fast_error') or f'not done in {LIMIT} s'}")
+    return result["plain"], result["fast"]
 
 
 def main() -> None:

@@ -99,7 +99,8 @@ options:
   signing_key:
     description:
       - Path on the host of the site's own private key, or a C(pkcs11:) address, with which DKMS signs the modules, for
-        Secure Boot. Modules that DKMS signed with another key are built again. The key itself is not read.
+        Secure Boot. Modules that DKMS signed with another key are built again. Of the key only its public half is
+        asked for.
       - Together with O(signing_certificate), which the firmware has to trust where Secure Boot is on.
     type: str
     default: ""

@@ -235,3 +235,14 @@ def test_a_further_run_changes_nothing_and_does_not_reboot(host):
     assert status == 0, said
     assert "changed=0" in said
     assert (host.boot_id(), host.sh("sha256sum /boot/initrd.img-*")) == (start, first_root)
+
+
+def test_where_the_reboot_does_not_bring_the_driver_the_host_fails(host):
+    host.sh("printf 'install nvidia /bin/false\nblacklist nvidia-current-open\n' >/etc/modprobe.d/nvidia.conf")
+    host.sh("rmmod nvidia && modprobe nouveau")
+    start = host.boot_id()
+    status, said = host.role("always")
+    assert status == 2, said
+    assert f"after the reboot driver none is loaded and {VERSION} is installed" in " ".join(said.split())
+    assert host.boot_id() != start
+    assert host.loaded() == []

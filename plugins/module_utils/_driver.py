@@ -157,6 +157,11 @@ def nvidia_packages(branch: str, version: str, flavor: str) -> Choice:
     return Choice([], [pinning, "cuda-drivers" if flavor == "proprietary" else "nvidia-open"])
 
 
+def described(record: Dict[str, Any]) -> str:
+    """Return how a driver that is remembered is called in a sentence."""
+    return f"driver {record['version']} ({record['flavor']})"
+
+
 def dcgm_package(branch: str) -> str:
     """Return DCGM's package for the CUDA that a driver branch brings, whose major version is in the name."""
     number = int(branch)

@@ -370,9 +370,8 @@ class AptDriver:
             if result.rc != 0:
                 log = _driver_load.build_log(run.host)
                 raise Failed(f"the installation of driver {job.version} failed: {complaints(result)}{log}")
-            run.machine = run.machine._replace(kernels=_driver_load.required_kernels(run.host, run.machine.release))
-            for release in run.lacking():  # its headers came after the driver, or its last build was cut off
-                run.host.run(["dkms", "autoinstall", "-k", release], self.wanted.timeout)
+            run.see_kernels()
+            run.build(run.lacking())  # its headers came after the driver, or its last build was cut off
             run.prove_modules(job.version, self.wanted.flavor)
         except Failed as failure:
             if not _driver.family(job.comes) and not job.remove:
@@ -491,9 +490,7 @@ class AptDriver:
         added = sorted({*self.run.state.get("added", []), *[name for name in comes if name not in self.packages]})
         self.packages = self.apt.packages()
         self.run.remember(added=added)
-        self.run.machine = self.run.machine._replace(
-            kernels=_driver_load.required_kernels(self.run.host, self.run.machine.release)
-        )
+        self.run.see_kernels()
 
     def keep_drivers(self, change: str) -> None:
         """Keep the files of the driver's packages before they are removed, and refuse if others would go with them."""
@@ -547,7 +544,7 @@ class AptDriver:
         driver = self.driver()
         if not record:
             raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
-        wish = f"driver {record['version']} ({record['flavor']})"
+        wish = _driver.described(record)
         files = {name: self.apt.file(name, version) for name, version in record["packages"].items()}
         absent = sorted(name for name, file in files.items() if not file)
         if absent:

@@ -293,10 +293,9 @@ class DnfDriver:
             if run.rival:
                 run.rival.make_way(f"branch {branch}")
             answer = self._dnf("install", "--allowerasing", *names) if names else NOTHING
-            run.machine = run.machine._replace(kernels=_driver_load.required_kernels(run.host, run.machine.release))
+            run.see_kernels()
             self.settle()
-            for name in lacking or run.lacking():
-                run.host.run(["dkms", "autoinstall", "-k", name], wanted.timeout)
+            run.build(lacking or run.lacking())
             if answer.rc != 0:
                 log = _driver_load.build_log(run.host)
                 raise Failed(f"the installation of driver {branch} failed: {complaints(answer)}{log}")
@@ -306,9 +305,7 @@ class DnfDriver:
                 raise Failed(f"dnf reported success, and {left[0]}")
             run.prove_modules(driver[0] if driver else branch, wanted.flavor)
         except Failed as failure:
-            words = self._undo(old, module, str(failure))
-            problem = run.rival.come_back(rival) if rival else None
-            raise Failed(words + (f" But {problem}" if problem else "")) from failure
+            raise Failed(self._undo(old, module, rival, str(failure))) from failure
         finally:
             self.settle()
             self._lock(again=True)
@@ -316,8 +313,11 @@ class DnfDriver:
             self._keep(self.drivers())
             self._remember(rival or old)
 
-    def _undo(self, old: Optional[Dict[str, Any]], module: str, words: str) -> str:
-        """Take back what was changed, by files that are kept or by dnf's history, and return the whole sentence."""
+    def _undo(self, old: Optional[Dict[str, Any]], module: str, rival: Optional[Dict[str, Any]], words: str) -> str:
+        """Take back what was changed, by files that are kept or by dnf's history, and return the whole sentence.
+
+        ``module`` is what dnf had noted of the module stream, ``rival`` the driver of a runfile that was there.
+        """
         self.settle()
         before = old["packages"] if old else {}
         if self.drivers() != before and len(self._kept(before)) == len(before):
@@ -329,7 +329,9 @@ class DnfDriver:
         head, _newline, tail = words.partition("\n")
         back = f"driver {old['version']} is installed as before" if old else "no driver is installed, as before"
         state = back if self.drivers() == before else "but the packages are not as before; see `dnf history`"
-        return f"{head}. It was taken back: {state}" + ("\n" + tail if tail else "")
+        problem = self.run.rival.come_back(rival) if rival else None
+        whole = f"{head}. It was taken back: {state}" + ("\n" + tail if tail else "")
+        return whole + (f" But {problem}" if problem else "")
 
     def _ours(self) -> List[str]:
         return self.run.host.read_text(_driver.HOLDS, quiet=True).split()
@@ -371,8 +373,7 @@ class DnfDriver:
         if names:
             self._must("install", *names)
             self.settle()
-            kernels = _driver_load.required_kernels(self.run.host, self.run.machine.release)
-            self.run.machine = self.run.machine._replace(kernels=kernels)
+            self.run.see_kernels()
 
     def keep_drivers(self, change: str) -> None:
         """Keep the files of the driver's packages before they are removed, and refuse if others would go with them."""
@@ -426,7 +427,7 @@ class DnfDriver:
         old = self._record()
         if not record:
             raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
-        wish = f"driver {record['version']} ({record['flavor']})"
+        wish = _driver.described(record)
         absent = sorted(name for name in record["packages"] if name not in self._kept(record["packages"]))
         if absent:
             raise Failed(
@@ -446,15 +447,12 @@ class DnfDriver:
             if run.rival:
                 run.rival.make_way(record["version"])
             answer = self._put(record["packages"], record.get("module", ""))
-            for name in run.lacking():
-                run.host.run(["dkms", "autoinstall", "-k", name], self.wanted.timeout)
+            run.build(run.lacking())
             if answer.rc != 0 or self.drivers() != record["packages"]:
                 raise Failed(f"{wish} cannot come back: {complaints(answer)}{_driver_load.build_log(run.host)}")
             run.prove_modules(record["version"], record["flavor"])
         except Failed as failure:
-            words = self._undo(old, module, str(failure))
-            problem = run.rival.come_back(rival) if rival else None
-            raise Failed(words + (f" But {problem}" if problem else "")) from failure
+            raise Failed(self._undo(old, module, rival, str(failure))) from failure
         finally:
             self.settle()
             self._lock(again=True)

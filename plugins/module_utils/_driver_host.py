@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import (
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import put_file, write_file
 
 MB = 1000 * 1000
 INITRAMFS_SECONDS = 900
@@ -116,20 +116,11 @@ class Run:
 
     def file(self, path: str, text: str, why: str = "") -> bool:
         """Make a file be so, or not be if the text is empty; say whether that was a change."""
-        place = self.host.path(path)
-        before = ""
-        if os.path.exists(place):
-            with open(place, encoding="utf-8", errors="replace") as file:
-                before = file.read()
-        if before == text and (text or not os.path.exists(place)):
+        diff = put_file(self.host.path(path), path, text, self.check_mode)
+        if diff is None:
             return False
         self.reasons.append(why or (f"{path} is written" if text else f"{path} is removed"))
-        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": text})
-        if not self.check_mode:
-            if text:
-                write_file(place, text)
-            else:
-                os.unlink(place)
+        self.diff.append(diff)
         return True
 
     def take_over(self, files: Sequence[str]) -> None:
@@ -232,6 +223,15 @@ class Run:
     def lacking(self) -> List[str]:
         """Return the kernels without the driver's module."""
         return [name for name in self.machine.kernels if not _driver_load.module_info(self.host, name)["path"]]
+
+    def build(self, releases: Sequence[str]) -> None:
+        """Have DKMS build the driver for kernels; what came of it, prove_modules() says."""
+        for release in releases:
+            self.host.run(["dkms", "autoinstall", "-k", release], self.wanted.timeout)
+
+    def see_kernels(self) -> None:
+        """See anew which kernels must have the driver, after packages came."""
+        self.machine = self.machine._replace(kernels=_driver_load.required_kernels(self.host, self.machine.release))
 
     # ---- who signs the modules ----
 

@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import (
     _release,
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import described
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Result
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, redact
@@ -143,11 +144,6 @@ def persistence_unit() -> str:
     )
 
 
-def describe(record: Dict[str, Any]) -> str:
-    """Return how a driver is called in a sentence."""
-    return f"driver {record['version']} ({record['flavor']})"
-
-
 # ---- deeds ----
 
 
@@ -214,7 +210,7 @@ class Runfile:
             self.packages.require_to_build()
             if due:
                 self._change(made, path)
-            self._build(run.lacking())
+            run.build(run.lacking())  # the installer built for one kernel
             run.prove_modules(made.version, made.flavor)
         self._finish()
         return made.version, made.flavor
@@ -277,13 +273,13 @@ class Runfile:
             if before:
                 self.packages.put_aside()
             self._install(path, made, argv)
-            self._build(run.lacking())
+            run.build(run.lacking())  # the installer built for one kernel
             run.prove_modules(made.version, made.flavor)
         except Failed as failure:
             problem = self._take_back(made.version, was, before)
             if loaded and not obstacle:
                 problem = problem or _why_not(_driver_load.load, self.host)
-            back = f"{describe(old)} is installed as before" if old else "no driver is installed, as before"
+            back = f"{described(old)} is installed as before" if old else "no driver is installed, as before"
             head, _newline, tail = str(failure).partition("\n")
             words = f"but {problem}" if problem else back
             raise Failed(f"{head}. It was taken back: {words}" + ("\n" + tail if tail else "")) from failure
@@ -323,11 +319,6 @@ class Runfile:
         log = self.host.read_text(LOG, LOG_LIMIT, quiet=True)
         return (f"\n{LOG} ends with:\n{_driver.log_tail(log)}" if log else "") + _driver_load.build_log(self.host)
 
-    def _build(self, releases: Sequence[str]) -> None:
-        """Build for the kernels that the installer did not build for: it does one."""
-        for release in releases:
-            self.host.run(["dkms", "autoinstall", "-k", release], self.run.wanted.timeout)
-
     def _take_back(self, failed: str, was: Optional[Dict[str, Any]], before: Dict[str, str]) -> Optional[str]:
         """Make what was installed be installed again; return what is still wrong, or None."""
         if self.there and was and self.there["version"] == was["version"] != failed and not self.run.lacking():
@@ -342,12 +333,12 @@ class Runfile:
     def _reinstall(self, record: Dict[str, Any]) -> Optional[str]:
         """Install the driver of a runfile again; return why that is not possible, or None."""
         if not record["runfile"]:
-            return f"{describe(record)} is gone, for its runfile was not kept"
+            return f"{described(record)} is gone, for its runfile was not kept"
         made = Wish("", record["checksum"], record["version"], record["flavor"])
         problem = _why_not(
             lambda: self._install(record["runfile"], made, self._arguments(record["runfile"], made, False))
         )
-        self._build([] if problem else self.run.lacking())
+        self.run.build([] if problem else self.run.lacking())
         return problem
 
     def _finish(self) -> None:
@@ -389,7 +380,7 @@ class Runfile:
     def _warn_of_no_way_back(self, version: str) -> None:
         if self.there and not self.there["runfile"]:
             self.run.warnings.append(
-                f"the runfile of {describe(self.there)} is not there, for this role did not install it; there is no "
+                f"the runfile of {described(self.there)} is not there, for this role did not install it; there is no "
                 f"way back to it from driver {version}"
             )
 
@@ -411,11 +402,11 @@ class Runfile:
         run, old = self.run, self._installed()
         self.packages.settle()
         if not self.host.exists(record["runfile"]):
-            raise Failed(f"{describe(record)} cannot come back: {record['runfile']} is gone. No driver was changed")
-        run.refuse_busy(describe(record))
+            raise Failed(f"{described(record)} cannot come back: {record['runfile']} is gone. No driver was changed")
+        run.refuse_busy(described(record))
         self.packages.refuse_held()
         run.refuse_full()
-        run.reasons.append(f"{describe(record)} comes back" + (f" in place of {describe(old)}" if old else ""))
+        run.reasons.append(f"{described(record)} comes back" + (f" in place of {described(old)}" if old else ""))
         if not run.check_mode:
             self.packages.require_to_build()
             self._change(Wish("", record["checksum"], record["version"], record["flavor"]), record["runfile"])
@@ -432,7 +423,7 @@ class Runfile:
         if not self.there:
             return
         self.run.refuse_busy("its removal")
-        self.run.reasons.append(f"{describe(self.there)}, from a runfile, is removed")
+        self.run.reasons.append(f"{described(self.there)}, from a runfile, is removed")
         if not self.run.check_mode:
             obstacle = self._unload()
             if obstacle:

@@ -7,14 +7,13 @@
 Functions are pure, and deeds are Layout's. A GPU that is as it should be is not touched, and one in use neither.
 """
 
-import os
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver_load, _gpu_smi
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import processes_words
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, write_file
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, put_file
 
 HEADER = "Written by gpufleet.workstation.mig_layout; changes are lost at its next run."
 UNIT_NAME = "gpufleet-mig.service"
@@ -176,10 +175,15 @@ def unit() -> str:
 
 def forget(change: Callable[[str, str], bool], host: Host, check_mode: bool) -> None:
     """Have no instances made any more, for the driver goes; C(change) writes a file, or removes it."""
-    if host.exists(UNIT) and host.exists("/run/systemd/system") and not check_mode:
-        host.run(["systemctl", "disable", UNIT_NAME], SERVICE_SECONDS)
+    _disable(host, check_mode)
     for path in (UNIT, SCRIPT):
         change(path, "")
+
+
+def _disable(host: Host, check_mode: bool) -> None:
+    """Have systemd forget the unit before its file goes."""
+    if host.exists(UNIT) and host.exists("/run/systemd/system") and not check_mode:
+        host.run(["systemctl", "disable", UNIT_NAME], SERVICE_SECONDS)
 
 
 class Layout:
@@ -243,9 +247,11 @@ class Layout:
         return misfit(profiles, known, places)
 
     def _profiles(self, gpu: Dict[str, Any]) -> Any:
-        known = parse_profiles(self._must(gpu, "mig", "-lgip"))
-        answer = self._ask("mig", "-lgipp", "-i", gpu["uuid"])
-        return known, parse_places(answer.stdout if answer.rc == 0 else "")
+        return parse_profiles(self._must(gpu, "mig", "-lgip")), self._places(gpu["uuid"])
+
+    def _places(self, uuid: str) -> Dict[int, Place]:
+        answer = self._ask("mig", "-lgipp", "-i", uuid)
+        return parse_places(answer.stdout if answer.rc == 0 else "")
 
     # ---- the whole ----
 
@@ -384,6 +390,8 @@ class Layout:
         for uuid, profiles in layouts.items():
             same = sorted(there.get(uuid, [])) == sorted(profiles)
             layouts[uuid] = there[uuid] if same else self._order(uuid, profiles)
+        if not layouts:
+            _disable(self.host, self.check_mode)
         changed = [
             self._file(SCRIPT, script(layouts) if layouts else "", 0o755),
             self._file(UNIT, unit() if layouts else "", 0o644),
@@ -402,22 +410,13 @@ class Layout:
         answer = self._ask("mig", "-lgip", "-i", uuid)
         known = parse_profiles(answer.stdout) if answer.rc == 0 else []
         if {profile.name for profile in known} >= set(profiles):
-            places = self._ask("mig", "-lgipp", "-i", uuid)
-            return ordered(profiles, known, parse_places(places.stdout if places.rc == 0 else ""))
+            return ordered(profiles, known, self._places(uuid))
         return sorted(profiles, reverse=True)  # not known before the reboot; the larger ones first
 
     def _file(self, path: str, text: str, mode: int) -> bool:
-        place = self.host.path(path)
-        before = self.host.read_bytes(path, quiet=True).decode("utf-8", "replace")
-        if before == text and os.path.exists(place) == bool(text):
+        diff = put_file(self.host.path(path), path, text, self.check_mode, mode)
+        if diff is None:
             return False
         self.reasons.append(f"{path} is written" if text else f"{path} is removed")
-        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": text})
-        if not self.check_mode:
-            if text:
-                write_file(place, text, mode)
-            else:
-                if path == UNIT and self.host.exists("/run/systemd/system"):
-                    self.host.run(["systemctl", "disable", UNIT_NAME], SERVICE_SECONDS)
-                os.unlink(place)
+        self.diff.append(diff)
         return True

@@ -139,6 +139,22 @@ def write_file(
         raise
 
 
+def put_file(place: str, path: str, text: str, check_mode: bool, mode: int = 0o644) -> Optional[Dict[str, str]]:
+    """Make a file be so, or not be if the text is empty; return the difference, which calls it ``path``, or None."""
+    there, before = os.path.exists(place), ""
+    if there:
+        with open(place, "rb") as file:
+            before = file.read().decode("utf-8", "replace")
+    if before == text and there == bool(text):
+        return None
+    if not check_mode:
+        if text:
+            write_file(place, text, mode)
+        else:
+            os.unlink(place)
+    return {"before_header": path, "after_header": path, "before": before, "after": text}
+
+
 def write_marker(path: str, marker: Dict[str, Any]) -> None:
     """Note that a build is finished, after everything else of it has reached the disk."""
     write_file(os.path.join(path, MARKER), json.dumps(marker, indent=2, sort_keys=True) + "\n")

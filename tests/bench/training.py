@@ -27,13 +27,6 @@ PROGRAM = Path(__file__).resolve().parents[2] / "roles" / "training_check" / "fi
 def measure(framework: str, environment: str, seed: int, options: argparse.Namespace) -> tuple[dict, dict]:
     """Return what the plain and the fast loop tell."""
     python = Path(environment) / "bin" / "python"
-    words = ["--dataset=digits"]
-    if options.archive:
-        with open(options.archive, "rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        words = ["--dataset=cifar10", f"--data={options.archive}", f"--checksum=sha256:{checksum}"]
-    if options.epochs:
-        words.append(f"--epochs={options.epochs}")
     done = subprocess.run(
         [
             str(python),
@@ -41,7 +34,7 @@ def measure(framework: str, environment: str, seed: int, options: argparse.Names
             "run",
             f"--framework={framework}",
             f"--device={options.device}",
-            *words,
+            *options.words,
             f"--seed={seed}",
             f"--threads={options.threads}",
             f"--time-limit={LIMIT}",
@@ -68,6 +61,13 @@ def main() -> None:
     parser.add_argument("--archive", help="CIFAR-10's")
     parser.add_argument("--epochs", type=int, default=0, help="of both loops; 0 leaves it to the check")
     options = parser.parse_args()
+    options.words = ["--dataset=digits"]
+    if options.archive:
+        with open(options.archive, "rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        options.words = ["--dataset=cifar10", f"--data={options.archive}", f"--checksum=sha256:{checksum}"]
+    if options.epochs:
+        options.words.append(f"--epochs={options.epochs}")
     print("| framework | fast against plain, images/s | plain accuracy | fast accuracy | difference in points |")
     print("|---|---|---|---|---|")
     for word in options.environments:

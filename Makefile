@@ -63,7 +63,8 @@ packages: venv
 molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian11 debian12 debian13
 	@mkdir -p .cache/molecule
-	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {}
+	@rm -f .cache/molecule/*.failed
+	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {} || { cat .cache/molecule/*.failed; exit 1; }
 
 # Two whole releases of Spark, so not in CI: upgrade, back, forth.
 spark-upgrade: venv .cache/artifact

@@ -129,13 +129,15 @@ class Host:
             return None
         return os.major(entry.st_dev), os.minor(entry.st_dev), entry.st_ino
 
-    def space(self, path: str, timeout: float) -> Optional[Tuple[str, Any]]:
-        """Return the nearest folder that exists on the way to a path, and statvfs of it; None, and a gap, without.
+    def space(self, path: str, timeout: float) -> Optional[Tuple[str, Any, bool]]:
+        """Return the nearest folder that exists on the way to a path, statvfs of it, and whether it is the path itself.
+
+        None, and a gap, where the filesystem does not answer.
 
         A network filesystem whose server is gone answers never, and no signal helps: the question is left behind
         in a thread that nobody waits for.
         """
-        answer = []  # type: List[Tuple[str, Any]]
+        answer = []  # type: List[Tuple[str, Any, bool]]
         trouble = []  # type: List[str]
 
         def ask() -> None:
@@ -143,7 +145,8 @@ class Host:
             try:
                 while not os.path.exists(place) and place != os.path.dirname(place):
                     place = os.path.dirname(place)
-                answer.append((self._below(os.path.realpath(place), path), os.statvfs(place)))
+                there = place == self.path(path)
+                answer.append((self._below(os.path.realpath(place), path), os.statvfs(place), there))
             except (OSError, ValueError) as error:
                 trouble.append(str(getattr(error, "strerror", None) or error))
 

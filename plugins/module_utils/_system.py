@@ -411,12 +411,13 @@ def filesystems(host, paths: List[str], timeout: float) -> List[Dict[str, Any]]:
     found = []
     for path in paths:
         answer = host.space(path, timeout)
-        place, numbers = answer or (path, None)
+        place, numbers, there = answer or (path, None, None)
         mount = mount_of(mounts, place)
         options = mount["options"] if mount else None
         found.append(
             {
                 "path": path,
+                "exists": there,
                 "mountpoint": mount["mountpoint"] if mount else None,
                 "fstype": mount["fstype"] if mount else None,
                 "read_only": None if options is None else "ro" in options,

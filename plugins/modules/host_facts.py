@@ -127,6 +127,7 @@ ansible_facts:
           elements: dict
           contains:
             path: {description: The path that was asked for., type: str, sample: /var}
+            exists: {description: Whether it is there., type: bool, sample: true}
             mountpoint: {description: Where its filesystem is mounted., type: str, sample: /}
             fstype: {description: Kind of filesystem., type: str, sample: ext4}
             read_only: {description: Whether it is mounted read-only., type: bool, sample: false}

@@ -337,9 +337,30 @@ def _held_together(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]
     for mountpoint, entries in paths.items():
         others = [entry["path"] for entry in entries if entry["path"] != mountpoint]
         yield (
-            {**entries[0], "paths": [entry["path"] for entry in entries]},
+            {
+                **entries[0],
+                "paths": [entry["path"] for entry in entries],
+                "exists": {entry["path"]: entry.get("exists") for entry in entries},
+            },
             mountpoint + (f" (which holds {', '.join(others)})" if others else ""),
         )
+
+
+def _short_of_space(facts, expectations, built: bool) -> Iterator[str]:
+    """Yield a sentence for each filesystem with too little space, of what is needed still or of what was built already.
+
+    Once the root is there, the minimum of its filesystem was for what lies on it by now; a role that builds anew asks
+    for the room that it needs by itself.
+    """
+    limits, root = expectations.get("minimum_free_gb") or {}, expectations.get("root")
+    for entry, words in _held_together(facts):
+        needs = {path: wanted(expectations, "minimum_free_gb", path) or 0 for path in entry["paths"] if path in limits}
+        used = {root, "/"} if entry["exists"].get(root) else set()
+        due = max((least for path, least in needs.items() if path not in used), default=0)
+        least = max(needs.values(), default=0) if built else due
+        free = entry.get("free_bytes")
+        if free is not None and free < least * GB and (not built or free >= due * GB):
+            yield f"{free / GB:.1f} GB are free on {words}, {amount(least)} GB needed"
 
 
 @rule(
@@ -349,14 +370,17 @@ def _held_together(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]
     "make room there (old kernels, caches, logs), or change preflight_minimum_free_gb",
 )
 def _disk_space(facts, expectations) -> Iterator[str]:
-    limits = expectations.get("minimum_free_gb") or {}
-    for entry, words in _held_together(facts):
-        least = max(
-            [wanted(expectations, "minimum_free_gb", path) or 0 for path in entry["paths"] if path in limits] + [0]
-        )
-        free = entry.get("free_bytes")
-        if free is not None and free < least * GB:
-            yield f"{free / GB:.1f} GB are free on {words}, {amount(least)} GB needed"
+    yield from _short_of_space(facts, expectations, built=False)
+
+
+@rule(
+    "disk.space_left",
+    "warn",
+    "The host was provisioned, and what is free now would not do for it once more.",
+    "make room before the next upgrade, which builds beside what is in use; or change preflight_minimum_free_gb",
+)
+def _disk_space_left(facts, expectations) -> Iterator[str]:
+    yield from _short_of_space(facts, expectations, built=True)
 
 
 @rule(

@@ -262,6 +262,8 @@ def test_a_folder_that_is_not_there_yet_is_measured_where_it_will_be(tmp_path):
     (entry,) = system.filesystems(Host(str(tmp_path)), ["/opt/gpufleet/envs"], 5)
     told = os.statvfs(str(tmp_path))
     assert (entry["mountpoint"], entry["read_only"], entry["noexec"]) == ("/opt", True, True)
+    (above,) = system.filesystems(Host(str(tmp_path)), ["/opt"], 5)
+    assert (entry["exists"], above["exists"]) == (False, True)
     assert entry["size_bytes"] == told.f_blocks * told.f_frsize
     assert abs(entry["free_bytes"] - told.f_bavail * told.f_frsize) < 2**30
 
@@ -281,7 +283,7 @@ def test_a_filesystem_that_does_not_answer_is_given_up_and_named(monkeypatch):
     host, begin = Host("/"), time.time()
     (entry,) = system.filesystems(host, ["/"], 0.2)
     assert time.time() - begin < 2
-    assert (entry["size_bytes"], entry["free_bytes"]) == (None, None)
+    assert (entry["exists"], entry["size_bytes"], entry["free_bytes"]) == (None, None, None)
     assert host.gaps == ["/: its filesystem did not answer in 0.2 s"]
 
 

@@ -131,6 +131,12 @@ def filesystem(path, mountpoint, free_gb, **more):
     }
 
 
+def built(free_gb, **more):
+    """Return the filesystem of a host that was provisioned, everything on one."""
+    there = {"exists": True, **more}
+    return [filesystem(path, "/", free_gb, **there) for path in ("/", "/opt/gpufleet", "/var")]
+
+
 def source(file, uri, suite="jammy", components=("main",), signed_by=None, kind="deb"):
     return {
         "file": file,
@@ -308,6 +314,8 @@ TABLE = [
     ("cpu.minimum", ("processor_nproc",), 4, 8, "4 processors, 8 expected"),
     ("disk.space", ("host", "filesystems", 0), filesystem("/", "/", 19.9), filesystem("/", "/", 20),
      "19.9 GB are free on / (which holds /var, /opt/gpufleet), 20 GB needed"),
+    ("disk.space_left", ("host", "filesystems"), built(19.9), built(20),
+     "19.9 GB are free on / (which holds /opt/gpufleet, /var), 20 GB needed"),
     ("disk.inodes", ("host", "filesystems", 0, "free_inodes"), 99_999, 100_000, "99999 more files fit on /"),
     ("disk.read_only", ("host", "filesystems", 0, "read_only"), True, False, "is mounted read-only"),
     ("disk.noexec", ("host", "filesystems", 4, "noexec"), True, False,
@@ -441,6 +449,34 @@ def merged(host, path, value):
         place = place[step]
     place[path[-1]] = value
     return host
+
+
+def short_of_space(filesystems):
+    found = findings(changed(("host", "filesystems"), filesystems), EXPECTED)
+    return [row for row in found if row["rule"].startswith("disk.space")]
+
+
+@pytest.mark.parametrize(
+    ("free", "exists", "rules"),
+    [
+        (19.9, True, ["disk.space_left"]),
+        (19.9, False, ["disk.space"]),
+        (19.9, None, ["disk.space"]),
+        (5, True, ["disk.space_left"]),
+        (4.9, True, ["disk.space"]),  # what /var needs, it needs on every run
+        (20, False, []),
+    ],
+)
+def test_what_a_host_was_filled_with_by_its_provisioning_does_not_fail_it_later(free, exists, rules):
+    found = short_of_space(built(free, exists=exists))
+    assert [row["rule"] for row in found] == rules
+    assert all(f"{20 if free != 4.9 or not exists else 5} GB needed" in row["message"] for row in found)
+
+
+def test_a_root_on_a_filesystem_of_its_own_leaves_the_others_their_minimum():
+    own = [filesystem("/", "/", 19), filesystem("/opt/gpufleet", "/opt/gpufleet", 9, exists=True)]
+    found = short_of_space(own)
+    assert [row["rule"] for row in found] == ["disk.space", "disk.space_left"]
 
 
 def test_an_expected_width_takes_the_place_of_the_possible_one():

@@ -6,9 +6,11 @@
 Both sides get the same lock, the same interpreter and the same network, first fill their own caches in a round that
 does not count, and then take turns. pip compiles every file to bytecode, ours what the proof imports: the second row
 compares what a host really gets. The third row is a first host, which fetches from the index, against a second one,
-which installs from the first one's wheelhouse; both begin with empty caches. Last, a run that has nothing to do.
+which installs from the first one's wheelhouse; both begin with empty caches. With --mbit, the index lies behind a line
+of so many megabits a second, and the wheelhouse, which is on the host's side of it, does not. Last, a run that has
+nothing to do.
 
-    python3 tests/bench/environments.py [--rounds 3] [--with torch==2.15.0 ...]
+    python3 tests/bench/environments.py [--rounds 3] [--mbit 200] [--with torch==2.15.0 ...]
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import socket
+import socketserver
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -35,6 +42,71 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import (  # n
     _lock,
     _wheelhouse,
 )
+
+
+class Tunnel(socketserver.BaseRequestHandler):
+    """A proxy's answer to CONNECT: bytes both ways, and those of all tunnels together at the server's pace."""
+
+    def handle(self) -> None:
+        """Connect the two sides."""
+        words = self.request.makefile("rb", buffering=0)
+        host, _colon, port = words.readline().split()[1].decode().rpartition(":")
+        while words.readline().strip():
+            pass
+        with socket.create_connection((host, int(port)), timeout=60) as other:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            upwards = threading.Thread(target=self.carry, args=(self.request, other, None), daemon=True)
+            upwards.start()
+            self.carry(other, self.request, self.server)
+            upwards.join()
+
+    @staticmethod
+    def carry(source: socket.socket, sink: socket.socket, line: Line | None) -> None:
+        """Carry bytes until there are no more."""
+        try:
+            for data in iter(lambda: source.recv(1 << 16), b""):
+                if line:
+                    line.wait(len(data))
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # one side has gone, and the other notices
+
+
+class Line(socketserver.ThreadingTCPServer):
+    """A proxy that lets through so many megabits a second."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, mbit: float) -> None:
+        super().__init__(("127.0.0.1", 0), Tunnel)
+        self.pace, self.free, self.lock = mbit * 1e6 / 8, 0.0, threading.Lock()
+
+    def wait(self, size: int) -> None:
+        """Wait until so many bytes have gone through."""
+        with self.lock:
+            self.free = max(self.free, time.monotonic()) + size / self.pace
+            pause = self.free - time.monotonic()
+        time.sleep(max(pause, 0))
+
+
+@contextmanager
+def slow(mbit: float) -> Iterator[None]:
+    """Put a slow line between this machine and whatever is asked for by HTTPS; 0 leaves the network as it is."""
+    if not mbit:
+        yield
+        return
+    with Line(mbit) as line:
+        threading.Thread(target=line.serve_forever, daemon=True).start()
+        names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")
+        before = {name: os.environ.get(name) for name in names}
+        os.environ.update(dict.fromkeys(names, f"http://127.0.0.1:{line.server_address[1]}"))
+        yield
+        line.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({name: value} if value is not None else {})
 
 
 class Bench:
@@ -101,6 +173,7 @@ def main() -> None:
     """Take turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mbit", type=float, default=0, help="of the line to the index; 0 is the network as it is")
     parser.add_argument("--with", dest="more", nargs="*", default=[], help="further pins, such as torch==2.15.0")
     given = parser.parse_args()
     uv = shutil.which("uv", path=f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}")
@@ -124,8 +197,9 @@ def main() -> None:
         times = [[], []]
         for _turn in range(given.rounds):
             times[0].append(bench.from_empty(use_index=False, find_links=str(bench.scratch / "wheelhouse")))
-            times[1].append(bench.from_empty())
-        row("made, caches empty", times)
+            with slow(given.mbit):
+                times[1].append(bench.from_empty())
+        row("made, caches empty" + (f", the index behind {given.mbit:g} Mbit/s" if given.mbit else ""), times)
         bench.ours()
         idle = [bench.ours()["seconds"] for _turn in range(given.rounds)]
         print(f"\nA run with nothing to do: {statistics.median(idle):.3f} s in the module (limit 1).")

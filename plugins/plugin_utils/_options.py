@@ -61,7 +61,7 @@ class Option(NamedTuple):
 
 
 class Interpreter(NamedTuple):
-    """A Python that the host has, or that uv can fetch for it."""
+    """A Python that the host has, or that deadsnakes' archive or uv can bring."""
 
     version: str
     source: str
@@ -318,14 +318,14 @@ def interpreters(question: Question) -> list[Interpreter]:
     host, wish = question.host, question.wishes["python_version"]
     python = question.data["python"]
     own = [Interpreter(host["python"], "distribution")] if host.get("python") else []
-    managed = [Interpreter(version, "uv") for version in python["managed"]]
-    if not question.has("uv") or number(question.glibc) < number(python["managed_glibc"]):
-        managed = []
     if wish == "distribution":
         return own
-    if wish == "auto":
-        return own + managed
-    return [interpreter for interpreter in own + managed if fits(interpreter.version, wish)]
+    further = []
+    if question.has("deadsnakes"):
+        further += [Interpreter(version, "deadsnakes") for version in python["deadsnakes"].get(question.system, [])]
+    if question.has("uv") and number(question.glibc) >= number(python["managed_glibc"]):
+        further += [Interpreter(version, "uv") for version in python["managed"]]
+    return [interpreter for interpreter in own + further if wish == "auto" or fits(interpreter.version, wish)]
 
 
 def science(question: Question, python: str, numpy: str) -> dict[str, Any] | None:

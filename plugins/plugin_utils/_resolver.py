@@ -41,7 +41,8 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions imp
 )
 
 SOURCES = ("distribution", "nvidia", "pypi", "pytorch", "uv", "apache")
-OPTIONAL_SOURCES = ("runfile", "maven")  # a last resort, and a site's own repository: only where they are named
+# A last resort, a site's own repository, and one person's archive: only where they are named.
+OPTIONAL_SOURCES = ("runfile", "maven", "deadsnakes")
 COMPONENTS = ("nvidia_driver", "cuda", "pytorch", "tensorflow", "hadoop_client", "spark")
 WISHES = {
     "sources": list(SOURCES),

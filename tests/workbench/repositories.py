@@ -16,6 +16,7 @@ file of 500 bytes that modinfo can read. What a package does on demand, for test
 
 FOLDER/debian     a Debian archive: dists bookworm (and bookworm-updates with newer drivers), bullseye, trixie
 FOLDER/ubuntu     an Ubuntu archive: dists jammy
+FOLDER/deadsnakes an archive of Pythons for Ubuntu: dists jammy
 FOLDER/nvidia     NVIDIA's flat repositories: ubuntu2204/x86_64, debian12/x86_64
 FOLDER/runfiles   installers that behave as NVIDIA's .run files do, with a .sha256 beside each
 FOLDER/keys       first.asc, second.asc (as after a rotation), and their fingerprints in *.fingerprint
@@ -164,6 +165,11 @@ LATER_OPTIONS = (
 NO_GPU = """#!/bin/sh
 echo "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
 exit 9
+"""
+# Ansible finds it and runs its modules with it.
+PYTHON = """#!/bin/sh
+[ "$1" = --version ] || exec /usr/bin/python3 "$@"
+echo Python 3.12.11
 """
 UNIT = """[Unit]
 Description=NVIDIA Persistence Daemon (a stand-in)
@@ -518,6 +524,9 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
                 *ubuntu_driver("535.216.01-0ubuntu0.22.04.1", "535", UBUNTU_KERNELS),
                 *ubuntu_driver("580.173.02-0ubuntu0.22.04.1", "580", UBUNTU_KERNELS),
             ],
+        },
+        "deadsnakes": {
+            "jammy/main": [Deb("python3.12", "3.12.11-1+jammy1", files={"/usr/bin/python3.12": PYTHON})],
         },
         **{
             f"nvidia/{system}/x86_64": {

@@ -57,6 +57,8 @@ PLANS = [
     ("ubuntu24.04", A100_FOUR, {"nvswitches": 6}, ALL, "fabric=nvidia-fabricmanager-580", "NVIDIA"),
     ("ubuntu24.04", A100_PCIE, {}, ALL, "driver=580/open/distribution cuda=13.0/nvidia torch=2.15.0/cu132 fabric=no", "NVIDIA WHEEL"),
     ("ubuntu22.04", A100, {}, ALL, "driver=580/open/distribution torch=2.15.0/cu132 python=3.12/uv tensorflow=2.21.0/-", "WHEEL"),
+    ("ubuntu22.04", A100, {}, {"sources": ["pypi", "uv", "deadsnakes"]}, "torch=2.15.0/cu132 python=3.12/deadsnakes", "WHEEL"),
+    ("debian11", A100, {}, {"sources": ["pypi", "uv", "deadsnakes"]}, "torch=2.15.0/cu132 python=3.12/uv", "WHEEL"),
     ("ubuntu22.04", A100, {}, PYPI, "torch=2.14.1/cu130 python=3.10/distribution tensorflow=2.21.0/-", "WHEEL"),
     ("ubuntu20.04", A100, {}, PYPI, "torch=2.4.1/cu121 python=3.8/distribution", "WHEEL"),
     ("ubuntu18.04", A100, {}, VENDOR, "torch=1.10.2/cu113 python=3.6/distribution", "INDEX"),

@@ -199,6 +199,7 @@ class Layout:
         self.waiting = []  # type: List[Dict[str, Any]]
         self.stopped = []  # type: List[str]
         self.version = None  # type: Optional[str]
+        self.known = {}  # type: Dict[str, Any]  # profiles and places, by UUID
 
     # ---- looking ----
 
@@ -247,7 +248,11 @@ class Layout:
         return misfit(profiles, known, places)
 
     def _profiles(self, gpu: Dict[str, Any]) -> Any:
-        return parse_profiles(self._must(gpu, "mig", "-lgip")), self._places(gpu["uuid"])
+        """Return the profiles of a GPU whose mode is on, and their places; it is asked once."""
+        uuid = gpu["uuid"]
+        if uuid not in self.known:
+            self.known[uuid] = parse_profiles(self._must(gpu, "mig", "-lgip")), self._places(uuid)
+        return self.known[uuid]
 
     def _places(self, uuid: str) -> Dict[int, Place]:
         answer = self._ask("mig", "-lgipp", "-i", uuid)
@@ -407,10 +412,12 @@ class Layout:
                 raise Refused(f"`systemctl enable {UNIT_NAME}` failed: {answer.error or answer.stderr.strip()}")
 
     def _order(self, uuid: str, profiles: List[str]) -> List[str]:
-        answer = self._ask("mig", "-lgip", "-i", uuid)
-        known = parse_profiles(answer.stdout) if answer.rc == 0 else []
+        if uuid not in self.known:
+            answer = self._ask("mig", "-lgip", "-i", uuid)
+            self.known[uuid] = parse_profiles(answer.stdout if answer.rc == 0 else ""), self._places(uuid)
+        known, places = self.known[uuid]
         if {profile.name for profile in known} >= set(profiles):
-            return ordered(profiles, known, self._places(uuid))
+            return ordered(profiles, known, places)
         return sorted(profiles, reverse=True)  # not known before the reboot; the larger ones first
 
     def _file(self, path: str, text: str, mode: int) -> bool:

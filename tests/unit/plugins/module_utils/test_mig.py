@@ -166,6 +166,8 @@ def test_another_layout_takes_the_place_of_the_first_and_other_gpus_are_left_alo
     assert changed["reasons"][0].startswith("GPU 0 has 3g.20gb, 3g.20gb, and 1g.5gb, 1g.5gb")
     assert len(halves.there()[0]) == 7 and halves.there()[1:] == [False, None]
     assert not any(SECOND in line for line in halves.changes())
+    for word in ("-lgip ", "-lgipp "):  # what can be is asked once
+        assert len([line for line in halves.commands if word in line]) == 1
     stops = [line for line in halves.commands if line.startswith("systemctl st")]
     assert stops[:3] == [f"systemctl stop {name}" for name in ("nvidia-dcgm", "dcgm", "nvidia-persistenced")]
     assert stops[3:] == [f"systemctl start {name}" for name in ("nvidia-persistenced", "dcgm", "nvidia-dcgm")]

@@ -31,6 +31,7 @@ QUERY_SECONDS = 120
 UPDATE_TRIES = 3
 UPDATE_PAUSE_SECONDS = 5
 SAID_LINES = 6
+UNASKED = 500  # apt's priority of what it takes unasked
 ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "APT_LISTCHANGES_FRONTEND": "none",
@@ -101,6 +102,12 @@ def parse_policy(text: str) -> Dict[str, Tuple[Optional[str], List[str]]]:
     return found
 
 
+def parse_offered(text: str) -> List[str]:
+    """Return the versions in what C(apt-cache policy) prints of one package that apt takes unasked, newest first."""
+    rows = re.findall(r"^ (?:\*\*\*|   ) (\d\S*) (-?\d+)$", text, re.MULTILINE)
+    return [version for version, priority in rows if int(priority) >= UNASKED]
+
+
 def upstream(version: str) -> str:
     """Return the upstream part of a Debian version: C(1:535.261.03-1~deb12u1) is C(535.261.03)."""
     version = version.split(":", 1)[-1]
@@ -153,6 +160,10 @@ class Apt:
     def policy(self, names: Iterable[str]) -> Dict[str, Tuple[Optional[str], List[str]]]:
         """Return candidate and versions of packages, from the lists that are on the host."""
         return parse_policy(self._must(["apt-cache", "policy", *names], QUERY_SECONDS).stdout)
+
+    def offered(self, name: str) -> List[str]:
+        """Return the versions of a package that apt takes unasked, the newest first, whatever is pinned."""
+        return parse_offered(self._must(["apt-cache", "policy", name], QUERY_SECONDS).stdout)
 
     def wait(self, deadline: Optional[float] = None) -> None:
         """Return when nobody works on packages, or say who does not end."""

@@ -41,6 +41,8 @@ KERNEL_PACKAGE = re.compile(
     r"nvidia(?:-(?:tesla|legacy)(?:-\w+)?)?-(?:kernel-)?(?P<open>open-kernel-|kernel-open-)?(?:kernel-)?dkms(?P<branch>-\d+)?"
     r"(?P<server>-server)?(?P<open2>-open)?$|nvidia-open-kernel-dkms$|nvidia-kernel-open-dkms$"
 )
+DEBIAN_OPEN = "nvidia-open-kernel-dkms"
+SHARED = "nvidia-modprobe"  # every driver needs it and takes any; security updates give it the version of one
 PREBUILT = re.compile(r"linux-modules-nvidia-(?P<branch>\d+)(?P<server>-server)?(?P<open>-open)?-(?P<kernel>\S+)$")
 DRIVER_VERSION = re.compile(r"\d{3}\.\d{1,3}(\.\d{1,3})?$")
 SUFFIXED_UNTIL = 580  # the last branch whose packages in NVIDIA's repository carry its number
@@ -104,9 +106,9 @@ def debian_stem(branch: str, packages: Dict[str, Package], candidates: Dict[str,
     offered = {name: candidate for name, (candidate, _all) in candidates.items() if candidate}
     for known in (versions, offered):
         for stem in ("", f"-tesla-{branch}"):
-            for name in (f"nvidia{stem}-kernel-dkms", "nvidia-open-kernel-dkms"):
+            for name in (f"nvidia{stem}-kernel-dkms", DEBIAN_OPEN):
                 if upstream(known.get(name, "")).split(".")[0] == branch:
-                    return stem if name != "nvidia-open-kernel-dkms" else ""
+                    return stem if name != DEBIAN_OPEN else ""
     raise Failed(
         f"Debian's archive has no driver of branch {branch} for this release"
         + (": it has " + ", ".join(sorted(upstream(one) for one in offered.values())) if offered else "")
@@ -116,14 +118,14 @@ def debian_stem(branch: str, packages: Dict[str, Package], candidates: Dict[str,
 
 def debian_candidates(branch: str) -> List[str]:
     """Return the packages whose versions debian_stem has to know."""
-    return ["nvidia-kernel-dkms", "nvidia-open-kernel-dkms", f"nvidia-tesla-{branch}-kernel-dkms"]
+    return ["nvidia-kernel-dkms", DEBIAN_OPEN, f"nvidia-tesla-{branch}-kernel-dkms"]
 
 
 def debian_packages(stem: str, flavor: str, headless: bool, persistence: bool) -> Choice:
     """Return the packages of Debian's own driver."""
     if flavor == "open" and stem:
         raise Failed(f"Debian's driver nvidia{stem} has no open kernel modules; choose the proprietary ones")
-    kernel = ["nvidia-open-kernel-dkms" if flavor == "open" else f"nvidia{stem}-kernel-dkms"]
+    kernel = [DEBIAN_OPEN if flavor == "open" else f"nvidia{stem}-kernel-dkms"]
     if headless:
         library = f"libnvidia{stem}-" if stem else "lib"
         user = [f"nvidia{stem}-smi", f"{library}cuda1", f"libnvidia{stem}-cfg1", f"libnvidia{stem}-ml1"]
@@ -218,7 +220,7 @@ def branch_of(name: str, package: Package) -> str:
 
 def leftovers(packages: Dict[str, Package], coming: Iterable[str], branch: str, flavor: str) -> List[str]:
     """Return the packages of another driver, or of the other flavour, that have to go when this one comes."""
-    coming = set(coming)
+    coming = {SHARED, *coming}
     carriers = [name for name in packages if flavor_of(name) and name not in coming]
     gone = {name for name in carriers if flavor_of(name) != flavor or branch_of(name, packages[name]) != branch}
     built = {bool(PREBUILT.match(name)) for name in coming if flavor_of(name)}

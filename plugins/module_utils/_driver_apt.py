@@ -8,7 +8,7 @@ What can be refused is refused before the first change; whatever fails after it,
 """
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
@@ -101,6 +101,19 @@ class AptDriver:
             return None
         return _driver.ubuntu_packages(branch, wanted.flavor, wanted.headless, self.run.machine.kernels, prebuilt)
 
+    def open_version(self, ask: bool = False) -> str:
+        """Return the version that Debian's open modules are or would be of; empty where they are not wanted.
+
+        They are a source package of their own, and security updates bring a newer driver without them: all else has to
+        be of their version.
+        """
+        wanted, name = self.wanted, _driver.DEBIAN_OPEN
+        if wanted.source != "distribution" or wanted.flavor != "open" or self.run.system.name != "debian":
+            return ""
+        there = [self.packages[name].version] if name in self.packages and not (ask and wanted.upgrade) else []
+        versions, branch = map(upstream, there + (self.apt.offered(name) if ask else [])), self.branch()
+        return next((version for version in versions if version.split(".")[0] == branch), "")
+
     def _prebuilt(self, branch: str, ask: bool) -> Optional[bool]:
         """Say whether Ubuntu's own modules are taken: where every kernel has them, unless DKMS is wanted."""
         if self.wanted.modules != "auto":
@@ -139,7 +152,7 @@ class AptDriver:
         wanted = self.wanted
         files = {_driver.SOURCES: "", _driver.KEYRING: "", _driver.PREFERENCES: ""}
         if wanted.source == "distribution":
-            files[_driver.PREFERENCES] = _driver.pin("", "", wanted.version)
+            files[_driver.PREFERENCES] = _driver.pin("", "", wanted.version or self.open_version())
             if self.run.system.name == "debian":
                 files[_driver.SOURCES] = _driver.non_free_sources(self.run.system, self.sources())
             return files
@@ -220,7 +233,7 @@ class AptDriver:
                     f"{name} is not to be had in exactly the driver's version {version}. No package was changed"
                 )
             names.append(f"{name}={exactly[0]}")
-        remove = _driver.leftovers(self.packages, {*comes, *drivers}, branch, self.wanted.flavor)
+        remove = _driver.leftovers(self.packages, self._staying(comes, choice), branch, self.wanted.flavor)
         comes, goes = self.apt.simulate(names, remove)
         harmed = [name for name in goes if not _driver.FAMILY.match(name)]
         if harmed:
@@ -255,10 +268,16 @@ class AptDriver:
                 )
         return found + [name for name in meta if policy.get(name, (None, []))[0]]
 
+    def _staying(self, comes: Dict[str, str], choice: Choice) -> Set[str]:
+        """Return what comes to stay: apt may bring the other flavour's modules, which go, to the version too."""
+        flavors = (None, self.wanted.flavor)
+        staying = {name for name in comes if name not in self.packages or _driver.flavor_of(name) in flavors}
+        return {*staying, *choice.kernel, *choice.user}
+
     def _version(self, comes: Dict[str, str], choice: Choice, branch: str) -> str:
         there = {name: package.version for name, package in self.packages.items()}
         after = {name: Package(name, version, "installed", False, "") for name, version in {**there, **comes}.items()}
-        for name in _driver.leftovers(after, {*comes, *choice.kernel, *choice.user}, branch, self.wanted.flavor):
+        for name in _driver.leftovers(after, self._staying(comes, choice), branch, self.wanted.flavor):
             after.pop(name, None)
         driver = _driver.installed_driver(after)
         if driver is None or driver.version.split(".")[0] != branch or driver.flavor != self.wanted.flavor:
@@ -330,6 +349,10 @@ class AptDriver:
         branch = self.branch()
         if not branch:
             raise Failed("which driver is wanted is not said: set nvidia_driver_branch")
+        if not self.wanted.version:
+            self.wanted = self.wanted._replace(version=self.open_version(ask=True))
+            if self.wanted.version:
+                run.file(_driver.PREFERENCES, _driver.pin("", "", self.wanted.version))
         before, old = self.drivers(), self.driver()
         self.release()
         try:

@@ -10,6 +10,7 @@ import pytest
 from conftest import SITE, Refused
 
 UPDATES = SITE + SITE.replace("bookworm", "bookworm-updates")
+SECURITY = SITE + SITE.replace("bookworm", "bookworm-security")
 TAKE_LOCK = (
     "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep({})"
 )
@@ -56,6 +57,35 @@ def test_the_other_flavour_is_an_ordinary_run(host):
     assert host.driver(branch="535", flavor="open")["flavor"] == "open"
     assert host.modules() == ["nvidia-current-open.ko"]
     assert host.driver(branch="535", flavor="open")["changed"] is False
+
+
+def test_where_a_security_update_lacks_the_open_modules_all_else_comes_in_their_version(machine):
+    host = machine()
+    host.write("/etc/apt/sources.list.d/site.list", SECURITY)
+    assert host.driver(branch="535")["version"] == "535.309.01"
+    opened = host.driver(branch="535", flavor="open")
+    assert (opened["version"], opened["flavor"]) == ("535.247.01", "open")
+    assert {name for name in host.installed() if "535.309" in name} <= {"nvidia-modprobe=535.309.01-0+deb12u1"}
+    assert host.driver(branch="535", flavor="open", upgrade=True)["changed"] is False
+    host.write("/etc/apt/sources.list.d/site.list", SECURITY + UPDATES)
+    assert host.driver(branch="535", flavor="open")["version"] == "535.247.01"
+    host.sh("apt-mark unhold $(apt-mark showhold)")  # the pin stands by itself
+    assert "nvidia" not in host.sh("apt-get --simulate dist-upgrade | grep ^Inst || true")
+    assert host.driver(branch="535", flavor="open", upgrade=True)["version"] == "535.261.03"
+    host.sh("rm -rf /var/lib/apt/lists")
+    assert host.driver(check_mode=True, branch="535", flavor="open")["changed"] is False
+    host.assert_healthy()
+
+
+def test_what_both_drivers_need_stays_though_it_has_the_version_of_the_one_that_goes(machine):
+    host = machine()
+    host.write("/etc/apt/sources.list.d/site.list", SECURITY)
+    host.driver(branch="535")
+    assert host.driver(branch="470")["version"] == "470.256.02"
+    assert {name for name in host.installed() if "535.309" in name} == {"nvidia-modprobe=535.309.01-0+deb12u1"}
+    assert host.driver(branch="470")["changed"] is False
+    assert host.driver(state="previous")["version"] == "535.309.01"
+    host.assert_healthy()
 
 
 @pytest.mark.parametrize("wish", [{"branch": "535", "upgrade": True}, {"branch": "470"}], ids=["upgrade", "switch"])

@@ -14,7 +14,8 @@ file of 500 bytes that modinfo can read. What a package does on demand, for test
     /etc/gpufleet-fail-cuda      CUDA toolkits fail in their postinst
     /etc/gpufleet-slow           its text is the number of seconds that each kernel package sleeps in its postinst
 
-FOLDER/debian     a Debian archive: dists bookworm (and bookworm-updates with newer drivers), bullseye, trixie
+FOLDER/debian     a Debian archive: dists bookworm (and bookworm-updates with newer drivers; bookworm-security too, but
+                  as in the real one without the open modules), bullseye, trixie
 FOLDER/ubuntu     an Ubuntu archive: dists jammy
 FOLDER/deadsnakes an archive of Pythons for Ubuntu: dists jammy
 FOLDER/nvidia     NVIDIA's flat repositories: ubuntu2204/x86_64, debian12/x86_64
@@ -498,6 +499,11 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
             "bookworm/non-free-firmware": [],
             "bookworm-updates/main": [],
             "bookworm-updates/non-free": debian_driver("535.261.03-1"),
+            "bookworm-security/main": [],
+            "bookworm-security/non-free": [
+                *debian_driver("535.309.01-0+deb12u1", opened=False),
+                Deb("nvidia-modprobe", "535.309.01-0+deb12u1"),
+            ],
             "trixie/main": debian_base(KERNEL["trixie"]),
             "trixie/contrib": debian_side("550.163.01-1"),
             "trixie/non-free": [

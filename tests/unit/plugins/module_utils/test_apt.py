@@ -31,6 +31,12 @@ def test_candidates_and_versions_are_read_from_a_policy():
     assert read["nvidia-none"] == (None, [])
 
 
+def test_what_is_pinned_or_only_installed_does_not_hide_what_apt_would_take_unasked():
+    text = POLICY.split("nvidia-none", maxsplit=1)[0].replace("535.247.01-1~deb12u1 100", "535.247.01-1~deb12u1 1001")
+    assert apt.parse_offered(text) == ["535.261.03-1", "535.247.01-1~deb12u1"]
+    assert apt.parse_offered(text.replace("535.261.03-1 500", "535.261.03-1~bpo12+1 100")) == ["535.247.01-1~deb12u1"]
+
+
 def test_a_simulation_says_what_comes_and_what_goes():
     text = (
         "NOTE: This is only a simulation!\n"

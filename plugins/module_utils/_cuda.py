@@ -17,7 +17,12 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
-from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import Repository, bring
+from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import (
+    Repository,
+    bring,
+    settle_repository,
+    system_of,
+)
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_proof import prove
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
     Refused,
@@ -152,7 +157,7 @@ def installed_packages(host, names: Sequence[str]) -> Dict[str, str]:
     """Return version by name of those packages that are installed, as dpkg or rpm says."""
     if not names:
         return {}
-    if os.path.isdir(host.path("/var/lib/dpkg/info")):
+    if system_of(host).name != "el":
         argv = ["dpkg-query", "--show", "--showformat", "${Package} ${Version} ${db:Status-Status}\\n", *names]
     else:
         argv = ["rpm", "--query", "--queryformat", "%{NAME} %{VERSION}-%{RELEASE} installed\\n", *names]
@@ -389,11 +394,16 @@ def decide(host, wanted: Wanted, lock: Optional[int]) -> Dict[str, Any]:
     versions = installed_packages(host, [package.partition("=")[0] for package in packages])
     missing = [package for package in packages if not satisfied(package, versions)]
     lacking = [f"packages are missing: {', '.join(missing)}"] if missing else []
-    if missing and lock is not None and os.path.isdir(host.path("/etc/apt")):
-        bring(host, missing, wanted.repository, os.path.join(wanted.root, ".apt"))
+    archives = os.path.join(wanted.root, ".packages")
+    if packages and not missing:
+        lacking = settle_repository(host, list(versions), wanted.repository, archives, lock is None)
+    elif missing and lock is not None:
+        bring(host, missing, wanted.repository, archives)
         versions = installed_packages(host, [package.partition("=")[0] for package in packages])
-        missing = [package for package in packages if not satisfied(package, versions)]
-    if missing:
+        left = [package for package in missing if not satisfied(package, versions)]
+        if left:
+            raise Refused(f"{', '.join(left)} is not there, though the package manager reported success")
+    elif missing:
         after = before + [f"package {name}" for name in missing]
         return outcome(wanted, state["now"], lacking, [], missing, before, after)
     steps = [step_for(wanted, toolkit, versions, state) for toolkit in wanted.toolkits]

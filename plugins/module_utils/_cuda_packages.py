@@ -2,25 +2,40 @@
 # Copyright (c) 2026, The gpufleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Brings the packages that a CUDA toolkit is made of, or needs, with apt. Private to the collection.
+"""Brings the packages that a CUDA toolkit is made of, or needs, with apt or dnf. Private to the collection.
 
-Nothing else is changed for them: where apt would remove or replace something, or a step fails, the host is as before.
+Nothing else is changed for them: where something would be removed or replaced, or a step fails, the host is as before.
 """
 
 import fnmatch
 import os
-import re
-from typing import Any, Dict, List, NamedTuple, Sequence
+import shutil
+import tempfile
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _system
-from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Apt, complaints
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, write_file
+from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Apt, Failed, complaints
+from ansible_collections.gpufleet.workstation.plugins.module_utils._dnf import QUERY_SECONDS, Dnf
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    CUDA_APT,
+    CUDA_DNF,
+    apt_login,
+    dnf_entry,
+    dnf_files,
+    dnf_owners,
+    mode_of,
+    origin_pin,
+    owners,
+    repository_entry,
+    repository_key,
+    without_login,
+)
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, put_file, write_file
 
-SOURCES = "/etc/apt/sources.list.d/gpufleet-cuda.sources"
-KEYRING = "/usr/share/keyrings/gpufleet-cuda.asc"
-PREFERENCES = "/etc/apt/preferences.d/gpufleet-cuda"
-
-_HEADER = "# Written by gpufleet.workstation.\n"
+NAME = "gpufleet-cuda"
+HEADER = "Written by gpufleet.workstation."
+OPTION = "cuda_repository_fingerprint"
 
 
 class Repository(NamedTuple):
@@ -30,47 +45,39 @@ class Repository(NamedTuple):
     url: str = ""
     key: str = ""
     fingerprint: str = ""
+    ca_file: Optional[str] = None
     lock_timeout: float = 600
     timeout: float = 3600
 
 
-def check_key(repository: Repository) -> None:
-    """Refuse a key that is not the one whose fingerprint was given."""
-    wanted = re.sub(r"[^0-9A-F]", "", repository.fingerprint.upper())
-    found = _driver.fingerprints(repository.key)
-    if len(wanted) not in (40, 64):
-        raise Refused(
-            f"repository_fingerprint: {repository.fingerprint!r} is not a whole fingerprint of 40 digits; take it from "
-            "whoever runs the repository"
-        )
-    if found != [wanted]:
-        raise Refused(
-            f"repository_key has the fingerprint {' and '.join(found) or 'of no readable key'}, and {wanted} is "
-            f"wanted for {repository.url}; do not trust it before you know why"
-        )
+def system_of(host: Any) -> _driver.System:
+    """Return the operating system."""
+    return _driver.parse_os_release(host.read_text("/etc/os-release"))
 
 
-def files_for(repository: Repository, system: Any, sources: Sequence[Dict[str, Any]], machine: str) -> Dict[str, str]:
+def apt_files(
+    repository: Repository, system: Any, sources: Sequence[Dict[str, Any]], machine: str, key: str
+) -> Dict[str, str]:
     """Return the text of each file that has to be there, by path. A repository that another file names stays its."""
-    others = [source for source in sources if source["file"] != SOURCES]
-    texts, files = [], {}
+    others = [source for source in sources if source["file"] != CUDA_APT.entry]
+    texts, files = [], dict.fromkeys(CUDA_APT, "")
     if repository.non_free and system.name == "debian":
         added = _driver.non_free_sources(system, others)
         texts += [added.partition("\n")[2]] if added else []
-    if repository.url and not _driver.owners(repository.url, others):
-        check_key(repository)
-        texts.append(_driver.repository_entry(repository.url, machine, KEYRING))
-        files[KEYRING] = repository.key.strip() + "\n"
+    if repository.url and not owners(repository.url, others):
+        texts.append(repository_entry(repository.url, machine, CUDA_APT.key))
+        files[CUDA_APT.key] = key
+        files[CUDA_APT.login] = apt_login(repository.url)
         # Below 100, what is asked for by name comes from there, and an upgrade of the host takes nothing from it.
-        files[PREFERENCES] = _HEADER + _driver.origin_pin(repository.url, 50)
+        files[CUDA_APT.pin] = f"# {HEADER}\n" + origin_pin(repository.url, 50)
     if texts:
-        files[SOURCES] = _HEADER + "\n".join(texts)
+        files[CUDA_APT.entry] = f"# {HEADER}\n" + "\n".join(texts)
     return files
 
 
-def exact(packages: Sequence[str], policy: Dict[str, Any]) -> List[str]:
-    """Return packages with whole versions where a pattern stands behind a name; refuse what nobody offers."""
-    found = []
+def exact(packages: Sequence[str], policy: Dict[str, Any]) -> Dict[str, str]:
+    """Return the version that fits by name, empty where any does; refuse what nobody offers."""
+    found = {}
     for package in packages:
         name, equals, pattern = package.partition("=")
         candidate, versions = policy.get(name) or (None, [])
@@ -78,25 +85,42 @@ def exact(packages: Sequence[str], policy: Dict[str, Any]) -> List[str]:
         if not fitting or not fitting[0]:
             offered = f"; it has {', '.join(versions[:4])}" if versions else ""
             raise Refused(f"no package source of this host has {package}{offered}")
-        found.append(f"{name}={fitting[0]}" if equals else name)
+        found[name] = fitting[0] if equals else ""
     return found
 
 
-def bring(host, missing: Sequence[str], repository: Repository, archives: str) -> None:
-    """Install packages, or leave the host as it was and say why."""
-    if os.geteuid() != 0:
-        raise Refused(f"root has to install {', '.join(missing)}; do it, or become root")
-    apt = Apt(host, archives, repository.lock_timeout, repository.timeout)
-    apt.repair()
-    system = _driver.parse_os_release(host.read_text("/etc/os-release"))
-    wanted = files_for(repository, system, _system.apt_sources(host), os.uname().machine)
-    before = {path: host.read_bytes(path, quiet=True) for path in (SOURCES, KEYRING, PREFERENCES)}
-    try:
-        for path in (KEYRING, PREFERENCES, SOURCES):  # the key before what needs it
-            if path in wanted:
-                write_file(host.path(path), wanted[path])
-        apt.update([repository.url] if repository.url else [])
-        names = exact(missing, apt.policy([package.partition("=")[0] for package in missing]))
+class AptSide:
+    """The packages and the repository on a host with apt."""
+
+    places = (CUDA_APT.key, CUDA_APT.pin, CUDA_APT.login, CUDA_APT.entry)  # the key before what needs it
+    entry = CUDA_APT.entry
+
+    def __init__(self, host: Any, repository: Repository, archives: str) -> None:
+        self.host = host
+        self.repository = repository
+        self.apt = Apt(host, archives, repository.lock_timeout, repository.timeout)
+
+    def files(self, check_mode: bool = False) -> Dict[str, str]:
+        """Return the text of each file, empty for one that must not be there."""
+        sources = _system.apt_sources(self.host)
+        others = [source for source in sources if source["file"] != CUDA_APT.entry]
+        needed = self.repository.url and not owners(self.repository.url, others)
+        key = key_of(self.host, CUDA_APT.key, self.repository, check_mode) if needed else ""
+        return apt_files(self.repository, system_of(self.host), sources, os.uname().machine, key)
+
+    def repair(self) -> None:
+        """Finish what a dpkg that was cut off left half done."""
+        self.apt.repair()
+
+    def refresh(self, packages: Sequence[str] = ()) -> None:
+        """Have the lists anew, which verifies the repository's signature."""
+        self.apt.update([without_login(self.repository.url)] if self.repository.url else [])
+
+    def install(self, missing: Sequence[str]) -> None:
+        """Install packages, all or nothing."""
+        apt = self.apt
+        found = exact(missing, apt.policy([package.partition("=")[0] for package in missing]))
+        names = [f"{name}={version}" if version else name for name, version in found.items()]
         installs, removals = apt.simulate(names)
         if removals:
             raise Refused(f"apt would remove {', '.join(removals)} for {', '.join(names)}; nothing was changed")
@@ -110,14 +134,164 @@ def bring(host, missing: Sequence[str], repository: Repository, archives: str) -
             raise Refused(
                 f"{', '.join(names)} could not be installed: {complaints(result)}; {left or 'all is as before'}"
             )
+        for name, version in installs.items():
+            file = apt.file(name, version)
+            if file:
+                os.unlink(file)
+
+    def undo(self) -> None:
+        """Do nothing: apt keeps nothing beside files and packages."""
+
+
+class DnfSide:
+    """The packages and the repository on a host with dnf.
+
+    The repository is there for this module alone: enabled, it would give an upgrade of the host newer libraries and a
+    driver, and a priority or exclusions keep only some of them back.
+    """
+
+    places = (CUDA_DNF.key, CUDA_DNF.entry)
+    entry = CUDA_DNF.entry
+
+    def __init__(self, host: Any, repository: Repository, archives: str) -> None:
+        self.host = host
+        self.repository = repository
+        others = dnf_owners(repository.url, dnf_files(host, CUDA_DNF.entry)) if repository.url else []
+        self.needed = bool(repository.url) and not others
+        options = [f"--enablerepo={NAME}"] if self.needed else []
+        self.dnf = Dnf(host, archives, repository.lock_timeout, repository.timeout, options)
+        self.trusted = []  # type: List[str]
+
+    def files(self, check_mode: bool = False) -> Dict[str, str]:
+        """Return the text of each file, empty for one that must not be there."""
+        files = dict.fromkeys(self.places, "")
+        if self.needed:
+            files[CUDA_DNF.key] = key_of(self.host, CUDA_DNF.key, self.repository, check_mode)
+            files[CUDA_DNF.entry] = dnf_entry(NAME, "CUDA", self.repository.url, CUDA_DNF.key, HEADER, enabled=False)
+        return files
+
+    def repair(self) -> None:
+        """Note the keys that rpm trusts, for undo()."""
+        self.trusted = self.dnf.trusted()
+
+    def refresh(self, packages: Sequence[str] = ()) -> None:
+        """Have the lists anew; of packages that are installed, see that the repository's key signs one.
+
+        The lists have no signature. rpm trusts the key before too, so one package is held against the new one alone.
+        """
+        self.dnf.must("makecache", "--refresh")
+        scratch = tempfile.mkdtemp(prefix="gpufleet-")
+        try:
+            for name in packages if self.needed else ():
+                self.dnf.run("reinstall", "--downloadonly", "--downloaddir", scratch, name)
+                if os.listdir(scratch):
+                    self._verify(scratch)
+                    return
+        finally:
+            shutil.rmtree(scratch)
+
+    def _verify(self, scratch: str) -> None:
+        files = [os.path.join(scratch, name) for name in os.listdir(scratch)]
+        own = ["rpmkeys", "--dbpath", os.path.join(scratch, "keys")]
+        self.host.run([*own, "--import", self.host.path(CUDA_DNF.key)], QUERY_SECONDS)
+        answer = self.host.run([*own, "--checksig", *files], QUERY_SECONDS)
+        if answer.rc != 0:
+            raise Failed(
+                f"{without_login(self.repository.url)} is not signed with the key that was given: {complaints(answer)}"
+            )
+
+    def install(self, missing: Sequence[str]) -> None:
+        """Install packages, all or nothing."""
+        dnf = self.dnf
+        exact(missing, dnf.offered([package.partition("=")[0] for package in missing]))
+        names = [package.replace("=", "-") for package in missing]  # of what fits a pattern, dnf takes the newest
+        changes, removals = dnf.simulate(names)
+        if removals:
+            raise Refused(f"dnf would remove {', '.join(removals)} for {', '.join(names)}; nothing was changed")
+        before = dnf.packages()
+        dnf.download(names)
+        dnf.keep({name: before[name] for name in changes if name in before})
+        result = dnf.install(names)
+        if result.rc != 0:
+            left = dnf.restore(before)
+            raise Refused(
+                f"{', '.join(names)} could not be installed: {complaints(result)}; {left or 'all is as before'}"
+            )
+        shutil.rmtree(dnf.archives, ignore_errors=True)
+
+    def undo(self) -> None:
+        """Take back the keys that rpm came to trust."""
+        self.dnf.distrust(key for key in self.dnf.trusted() if key not in self.trusted)
+
+
+def key_of(host: Any, path: str, repository: Repository, check_mode: bool) -> str:
+    """Return the text of the repository's key."""
+    return repository_key(host, path, repository.key, repository.fingerprint, OPTION, repository.ca_file, check_mode)
+
+
+def side_of(host: Any, repository: Repository, archives: str) -> Any:
+    """Return what brings packages on this host."""
+    return (DnfSide if system_of(host).name == "el" else AptSide)(host, repository, archives)
+
+
+@contextmanager
+def taken_back(host: Any, side: Any) -> Iterator[None]:
+    """Have the files of the repository as they were before, if what is done meanwhile fails."""
+    before = {path: host.read_bytes(path, quiet=True) for path in side.places}
+    try:
+        yield
     except BaseException:
         for path, data in before.items():
             if data:
-                write_file(host.path(path), data)
+                write_file(host.path(path), data, mode_of(data.decode("utf-8", "replace")))
             elif os.path.exists(host.path(path)):
                 os.unlink(host.path(path))
+        side.undo()
         raise
-    for name, version in installs.items():
-        file = apt.file(name, version)
-        if file:
-            os.unlink(file)
+
+
+def write(host: Any, files: Dict[str, str], places: Sequence[str]) -> None:
+    """Write the files of a repository."""
+    for path in places:
+        put_file(host.path(path), path, files[path], False, mode_of(files[path]))
+
+
+def refuse_without_root(what: str) -> None:
+    """Refuse what only root can do."""
+    if os.geteuid() != 0:
+        raise Refused(f"root has to {what}; do it, or become root")
+
+
+def bring(host: Any, missing: Sequence[str], repository: Repository, archives: str) -> None:
+    """Install packages, or leave the host as it was and say why."""
+    refuse_without_root(f"install {', '.join(missing)}")
+    side = side_of(host, repository, archives)
+    side.repair()
+    with taken_back(host, side):
+        write(host, side.files(), side.places)
+        side.refresh()
+        side.install(missing)
+
+
+def settle_repository(
+    host: Any, installed: Sequence[str], repository: Repository, archives: str, check_mode: bool
+) -> List[str]:
+    """Make a repository that was brought earlier be as it is wanted now; return why anything is changed.
+
+    Its key may be another one now, or its address; or another file has it, and then ours goes.
+    """
+    side = side_of(host, repository, archives)
+    if not host.exists(side.entry):
+        return []
+    files = side.files(check_mode)
+    changes = [path for path in side.places if put_file(host.path(path), path, files[path], True, mode_of(files[path]))]
+    if not changes:
+        return []
+    if not check_mode:
+        refuse_without_root("write " + ", ".join(changes))
+        side.repair()
+        with taken_back(host, side):
+            write(host, files, side.places)
+            if any(files[path] for path in changes):
+                side.refresh(installed)
+    return [f"{path} {'is another one now' if files[path] else 'is not needed any more'}" for path in changes]

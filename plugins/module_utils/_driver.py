@@ -7,13 +7,15 @@
 Pure: text and data in, data out. What touches the host stands in _driver_run.py, _apt.py and _dnf.py.
 """
 
-import base64
-import hashlib
 import re
-import struct
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed, Package, upstream
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    debian_architecture,
+    origin_pin,
+    repository_entry,
+)
 
 STATE = "/var/lib/gpufleet/nvidia_driver.json"
 HOLDS = "/var/lib/gpufleet/holds/nvidia_driver"
@@ -24,6 +26,7 @@ UNATTENDED = "/etc/apt/apt.conf.d/52gpufleet-nvidia"
 SOURCES = "/etc/apt/sources.list.d/gpufleet-nvidia-driver.sources"
 PREFERENCES = "/etc/apt/preferences.d/gpufleet-nvidia-driver"
 KEYRING = "/usr/share/keyrings/gpufleet-nvidia-driver.asc"
+LOGIN = "/etc/apt/auth.conf.d/gpufleet-nvidia-driver.conf"
 PERSISTENCE_UNIT = "nvidia-persistenced.service"
 DCGM_UNIT = "nvidia-dcgm.service"
 PERSISTENCE = f"/etc/systemd/system/{PERSISTENCE_UNIT}.d/gpufleet.conf"
@@ -91,7 +94,7 @@ def parse_os_release(text: str) -> System:
             if name != "ubuntu":
                 version = version.split(".")[0]
             return System(name, version, fields.get("VERSION_CODENAME", ""), pretty)
-    raise Failed(f"the driver's packages are known for Debian, Ubuntu and Enterprise Linux, and this is {pretty}")
+    raise Failed(f"packages are known for Debian, Ubuntu and Enterprise Linux, and this is {pretty}")
 
 
 # ---- packages ----
@@ -291,28 +294,9 @@ def non_free_sources(system: System, sources: Sequence[Dict[str, Any]]) -> str:
     return f"# {HEADER}\n" + "\n".join(paragraphs) if paragraphs else ""
 
 
-def debian_architecture(machine: str) -> str:
-    """Return Debian's name for a machine."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
-def repository_entry(url: str, machine: str, keyring: str) -> str:
-    """Return the paragraph that makes a repository of NVIDIA's kind one of apt's sources."""
-    return (
-        f"Types: deb\nURIs: {url.rstrip('/')}/\nSuites: /\nArchitectures: {debian_architecture(machine)}\n"
-        f"Signed-By: {keyring}\n"
-    )
-
-
 def repository_sources(url: str, machine: str) -> str:
     """Return the file that makes NVIDIA's repository, or a mirror of it, one of apt's sources."""
     return f"# {HEADER}\n" + repository_entry(url, machine, KEYRING)
-
-
-def origin_pin(url: str, priority: int) -> str:
-    """Return the paragraph that gives all that comes from a repository a priority."""
-    origin = "" if url.startswith("file:") else _address(url).split("/")[0].split(":")[0]
-    return f'Package: *\nPin: origin "{origin}"\nPin-Priority: {priority}\n'
 
 
 def pin(url: str, branch: str, version: str) -> str:
@@ -344,79 +328,6 @@ def no_packages() -> str:
         "linux-modules-nvidia-* xserver-xorg-video-nvidia*"
     )
     return f"Explanation: {HEADER}\nPackage: {names}\nPin: release *\nPin-Priority: -1\n"
-
-
-def fingerprints(armored: str) -> List[str]:
-    """Return the full fingerprints of the primary keys in an armored text; none where it is no key."""
-    found = []
-    for block in re.findall(r"-----BEGIN PGP PUBLIC KEY BLOCK-----(.*?)-----END PGP", armored, re.DOTALL):
-        body = re.split(r"\r?\n[ \t]*\r?\n", block, maxsplit=1)[-1]
-        lines = [line.strip() for line in body.splitlines() if line.strip() and not line.strip().startswith("=")]
-        try:
-            data = base64.b64decode("".join(lines))
-        except ValueError:
-            continue
-        for tag, packet in _packets(data):
-            if tag == 6 and packet[:1] == b"\4":
-                head = b"\x99" + struct.pack(">H", len(packet))
-                found.append(hashlib.sha1(head + packet).hexdigest().upper())  # noqa: S324 (version 4 of the format)
-            elif tag == 6 and packet[:1] == b"\6":
-                head = b"\x9b" + struct.pack(">I", len(packet))
-                found.append(hashlib.sha256(head + packet).hexdigest().upper())
-    return found
-
-
-def _packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
-    """Yield tag and body of each OpenPGP packet; it ends where something is cut off or of a length that is not told."""
-    place = 0
-    while place + 2 <= len(data) and data[place] & 0x80:
-        head, first = data[place], data[place + 1]
-        if head & 0x40:
-            tag = head & 0x3F
-            if first < 192:
-                size, start = first, place + 2
-            elif first < 224 and place + 3 <= len(data):
-                size, start = ((first - 192) << 8) + data[place + 2] + 192, place + 3
-            elif first == 255 and place + 6 <= len(data):
-                size, start = struct.unpack(">I", data[place + 2 : place + 6])[0], place + 6
-            else:
-                return
-        else:
-            tag, width = (head >> 2) & 0xF, {0: 1, 1: 2, 2: 4}.get(head & 3, 0)
-            if not width or place + 1 + width > len(data):
-                return
-            size, start = int.from_bytes(data[place + 1 : place + 1 + width], "big"), place + 1 + width
-        if start + size > len(data):
-            return
-        yield tag, data[start : start + size]
-        place = start + size
-
-
-def trusted_key(armored: str, wanted: str) -> str:
-    """Return a key's text if it is the one that is trusted, and only that one; else Failed."""
-    there = fingerprints(armored)
-    wanted = re.sub(r"[^0-9A-Fa-f]", "", wanted).upper()
-    if len(wanted) not in (40, 64):
-        raise Failed(
-            "the key of the repository is not known by its full fingerprint; look it up in NVIDIA's documentation and "
-            "set nvidia_driver_repository_fingerprint (40 hexadecimal digits). Nothing was changed"
-        )
-    if there != [wanted]:
-        raise Failed(
-            f"the repository's key is {' and '.join(there) or 'no key'}, and {wanted} is trusted "
-            "(nvidia_driver_repository_fingerprint). Nothing was changed"
-        )
-    return armored.strip() + "\n"
-
-
-def owners(url: str, sources: Sequence[Dict[str, Any]]) -> List[str]:
-    """Return the other files in which a repository stands already; to apt, http and https are the same."""
-    wanted = _address(url)
-    return sorted({source["file"] for source in sources if _address(source["uri"]) == wanted})
-
-
-def _address(url: str) -> str:
-    return re.sub(r"^[a-z+]+://([^/@]*@)?", "", url).rstrip("/")
 
 
 # ---- files ----

@@ -20,7 +20,14 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
     upstream,
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import Choice, Driver
-from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    CUDA_APT,
+    apt_login,
+    owners,
+    without_login,
+    without_repository,
+)
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 Policy = Dict[str, Tuple[Optional[str], List[str]]]
@@ -150,7 +157,7 @@ class AptDriver:
     def source_files(self) -> Dict[str, str]:
         """Return the files that make the driver's packages available, an empty text for one that must not be."""
         wanted = self.wanted
-        files = {_driver.SOURCES: "", _driver.KEYRING: "", _driver.PREFERENCES: ""}
+        files = {_driver.SOURCES: "", _driver.KEYRING: "", _driver.PREFERENCES: "", _driver.LOGIN: ""}
         if wanted.source == "distribution":
             files[_driver.PREFERENCES] = _driver.pin("", "", wanted.version or self.open_version())
             if self.run.system.name == "debian":
@@ -158,21 +165,30 @@ class AptDriver:
             return files
         files[_driver.SOURCES] = _driver.repository_sources(wanted.repository_url, self.run.machine.arch)
         files[_driver.PREFERENCES] = _driver.pin(wanted.repository_url, self.branch(), wanted.version)
-        files[_driver.KEYRING] = repository_key(self.run, _driver.KEYRING)
+        files[_driver.KEYRING] = self.run.key(_driver.KEYRING)
+        files[_driver.LOGIN] = apt_login(wanted.repository_url)
         return files
 
     def duplicates(self) -> List[str]:
         """Return the other files that have the repository too; one owner, or apt refuses to work at all."""
         if self.wanted.source == "distribution":
             return []
-        files = _driver.owners(self.wanted.repository_url, self.sources())
+        files = [name for name in owners(self.wanted.repository_url, self.sources()) if name != CUDA_APT.entry]
         if files and self.wanted.duplicates == "report":
             raise Failed(
-                f"{', '.join(files)} has {self.wanted.repository_url} already. Two entries for one repository stop apt "
-                "as soon as their keys differ: remove it, or set nvidia_driver_duplicates=remove, which keeps a copy. "
-                "No package was changed"
+                f"{', '.join(files)} has {without_login(self.wanted.repository_url)} already. Two entries for one "
+                "repository stop apt as soon as their keys differ: remove it, or set nvidia_driver_duplicates=remove, "
+                "which keeps a copy. No package was changed"
             )
         return files
+
+    def take_from_cuda(self) -> None:
+        """Take the repository over from role cuda, where that brought it first."""
+        if self.wanted.source != "distribution":
+            text = self.run.host.read_text(CUDA_APT.entry, quiet=True)
+            left = without_repository(text, self.wanted.repository_url)
+            if text and left != text + "\n":
+                self.run.take_from_cuda(CUDA_APT, left)
 
     # ---- deciding ----
 
@@ -311,6 +327,7 @@ class AptDriver:
         run.reasons += due + [f"kernel {release} has no module of it" for release in lacking if not due]
         run.reasons += [f"{name} is not installed" for name in missing if not due and not lacking]
         run.take_over(doubles)
+        self.take_from_cuda()
         changed = [run.file(path, text) for path, text in files.items()]
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
         run.sign()
@@ -327,7 +344,7 @@ class AptDriver:
 
     def _needed(self) -> List[str]:
         if self.wanted.source != "distribution":
-            return [self.wanted.repository_url]
+            return [without_login(self.wanted.repository_url)]
         return [source["uri"] for source in _system.apt_sources(self.run.host) if source["type"] == "deb"]
 
     def _predict(self, branch: str, due: List[str]) -> None:
@@ -553,7 +570,7 @@ class AptDriver:
 
     def leave(self) -> None:
         """Remove what makes the driver's packages available, and keep those of others out."""
-        for path in (_driver.SOURCES, _driver.KEYRING, _driver.UNATTENDED):
+        for path in (_driver.SOURCES, _driver.KEYRING, _driver.LOGIN, _driver.UNATTENDED):
             self.run.file(path, "")
         self.run.file(_driver.PREFERENCES, _driver.no_packages() if self.wanted.hold else "")
         self.hold(again=True)
@@ -620,9 +637,9 @@ class AptDriver:
                 raise Failed(f"the driver cannot be removed: {complaints(result)}")
         if not run.check_mode:
             self._remove_added()
-        for path in (_driver.SOURCES, _driver.KEYRING, _driver.PREFERENCES, _driver.UNATTENDED, _driver.PERSISTENCE):
+        for path in (_driver.SOURCES, _driver.KEYRING, _driver.LOGIN, _driver.PREFERENCES, _driver.UNATTENDED):
             run.file(path, "")
-        for path in (_driver.MODPROBE, _driver.MODULES_LOAD):
+        for path in (_driver.PERSISTENCE, _driver.MODPROBE, _driver.MODULES_LOAD):
             run.file(path, "")
         run.initramfs()
         if run.check_mode:

@@ -13,8 +13,16 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed, complaints
-from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run, repository_key
+from ansible_collections.gpufleet.workstation.plugins.module_utils._dnf import QUERY_SECONDS, Dnf
+from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Result
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    CUDA_DNF,
+    dnf_entry,
+    dnf_files,
+    dnf_owners,
+    without_login,
+)
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 REPOSITORY = "/etc/yum.repos.d/gpufleet-nvidia-driver.repo"
@@ -22,7 +30,7 @@ KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpufleet-nvidia-driver"
 STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
 LOCKS = "/etc/dnf/plugins/versionlock.list"
 LOCK_PLUGIN = "python3-dnf-plugin-versionlock"
-QUERY_SECONDS = 120
+NAME = "gpufleet-nvidia-driver"
 # Without a network, and without the driver's removal taking along what came with it: DKMS, the headers, the plugin.
 OFFLINE = ("--disablerepo=*", "--setopt=clean_requirements_on_remove=False")
 NOTHING = Result(0, "", "", None)
@@ -38,24 +46,6 @@ def enabled_stream(text: str) -> Optional[str]:
     """Return the stream that dnf noted as enabled."""
     fields = dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(\S*)", text, re.MULTILINE))
     return fields.get("stream") or None if fields.get("state") == "enabled" else None
-
-
-def repository(url: str) -> str:
-    """Return the file that makes the repository one of dnf's."""
-    return (
-        f"# {_driver.HEADER}\n[gpufleet-nvidia-driver]\nname=NVIDIA driver\nbaseurl={url.rstrip('/')}/\nenabled=1\n"
-        f"gpgcheck=1\ngpgkey=file://{KEY}\n"
-    )
-
-
-def owners(url: str, files: Dict[str, str]) -> List[str]:
-    """Return the other files that have the repository too."""
-    sources = [
-        {"file": name, "uri": uri}
-        for name, text in files.items()
-        for uri in re.findall(r"^baseurl[ \t]*=[ \t]*(\S+)", text, re.MULTILINE)
-    ]
-    return _driver.owners(url, sources)
 
 
 def installed_driver(packages: Dict[str, str]) -> Optional[Tuple[str, str]]:
@@ -80,15 +70,12 @@ class DnfDriver:
         self.wanted = run.wanted
         self.packages = {}  # type: Dict[str, str]
         self.archives = run.host.path(_driver.ARCHIVES)
+        self.dnf = Dnf(run.host, self.archives, run.wanted.lock_timeout, run.wanted.timeout)
         self.aside = None  # type: Optional[Dict[str, Any]]  # what gave way to a runfile
 
     def settle(self) -> None:
         """Read what is installed."""
-        form = "%{NAME}\\t%{VERSION}-%{RELEASE}\\n"
-        answer = self.run.host.run(["rpm", "--query", "--all", "--queryformat", form], QUERY_SECONDS)
-        if answer.rc != 0:
-            raise Failed(f"rpm does not say what is installed: {complaints(answer)}")
-        self.packages = dict(line.split("\t", 1) for line in answer.stdout.splitlines() if "\t" in line)
+        self.packages = self.dnf.packages()
 
     def drivers(self) -> Dict[str, str]:
         """Return the driver's packages that are installed, with their versions."""
@@ -99,40 +86,11 @@ class DnfDriver:
         found = installed_driver(self.packages)
         return _driver.Driver(found[0], found[1], []) if found else None
 
-    def _dnf(self, *argv: str) -> Result:
-        """Run dnf. It waits for another one by itself; who waits too long is given up, and nothing is broken."""
-        return self.run.host.run(["dnf", "--assumeyes", *argv], self.wanted.timeout + self.wanted.lock_timeout)
-
-    def _must(self, *argv: str) -> None:
-        answer = self._dnf(*argv)
-        if answer.rc != 0:
-            raise Failed(f"dnf {argv[0]} failed: {complaints(answer)}. No package was changed")
-
-    def _files(self) -> Dict[str, str]:
-        folder = os.path.dirname(REPOSITORY)
-        names = [f"{folder}/{name}" for name in self.run.host.listdir(folder, quiet=True) if name.endswith(".repo")]
-        return {name: self.run.host.read_text(name, quiet=True) for name in names if name != REPOSITORY}
-
     # ---- files that are kept for going back ----
-
-    def _kept(self, packages: Dict[str, str]) -> Dict[str, str]:
-        """Return the files of packages that are kept."""
-        there = self.run.host.listdir(_driver.ARCHIVES, quiet=True)
-        found = {}
-        for name, version in packages.items():
-            for file in there:
-                if file.startswith(f"{name}-{version}.") and file.endswith(".rpm"):
-                    found[name] = os.path.join(self.archives, file)
-        return found
 
     def _keep(self, packages: Dict[str, str]) -> List[str]:
         """Keep the files of packages; return those that cannot be had any more."""
-        missing = [name for name in packages if name not in self._kept(packages)]
-        if missing:
-            os.makedirs(self.archives, mode=0o755, exist_ok=True)
-            names = [f"{name}-{packages[name]}" for name in missing]
-            self._dnf("download", "--destdir", self.archives, *names)
-        return [name for name in missing if name not in self._kept(packages)]
+        return self.dnf.keep(packages, "download", "--destdir")
 
     def _put(self, packages: Dict[str, str], module: str) -> Result:
         """Make exactly these packages of a driver be installed, from files that are kept; no network.
@@ -140,12 +98,12 @@ class DnfDriver:
         ``module`` is what dnf had noted of the module stream.
         """
         self._set_module(module)
-        files = sorted(self._kept(packages).values())
-        answer = self._dnf(*OFFLINE, "install", "--allowerasing", *files) if files else NOTHING
+        files = sorted(self.dnf.kept(packages).values())
+        answer = self.dnf.run(*OFFLINE, "install", "--allowerasing", *files) if files else NOTHING
         self.settle()
         late = [name for name in self.drivers() if name not in packages]
         if late and answer.rc == 0:
-            answer = self._dnf(*OFFLINE, "remove", *late)
+            answer = self.dnf.run(*OFFLINE, "remove", *late)
             self.settle()
         return answer
 
@@ -190,11 +148,12 @@ class DnfDriver:
         if not branch:
             raise Failed("which driver is wanted is not said: set nvidia_driver_branch")
         self.settle()
-        key = repository_key(run, KEY)
-        doubles = owners(wanted.repository_url, self._files())
+        key = run.key(KEY)
+        others = dnf_owners(wanted.repository_url, dnf_files(run.host, REPOSITORY))
+        doubles = [name for name in others if name != CUDA_DNF.entry]
         if doubles and wanted.duplicates == "report":
             raise Failed(
-                f"{', '.join(doubles)} has {wanted.repository_url} already; remove it, or set "
+                f"{', '.join(doubles)} has {without_login(wanted.repository_url)} already; remove it, or set "
                 "nvidia_driver_duplicates=remove, which keeps a copy. Nothing was changed"
             )
         due = self._due(branch)
@@ -208,8 +167,10 @@ class DnfDriver:
         run.reasons += due + [f"kernel {name} has no module of it" for name in lacking]
         run.reasons += [f"{name} is not installed" for name in missing]
         run.take_over(doubles)
+        if CUDA_DNF.entry in others:
+            run.take_from_cuda(CUDA_DNF, "")
         run.file(KEY, key)
-        run.file(REPOSITORY, repository(wanted.repository_url))
+        run.file(REPOSITORY, dnf_entry(NAME, "NVIDIA driver", wanted.repository_url, KEY, _driver.HEADER))
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
         run.sign()
         if (due or lacking or missing) and not run.check_mode:
@@ -260,7 +221,7 @@ class DnfDriver:
         names = self.run.fabric_manager()
         version = self.wanted.version
         if names and not version:
-            answer = self._dnf("repoquery", "--quiet", "--latest-limit=1", "--queryformat", "%{version}", *asked)
+            answer = self.dnf.run("repoquery", "--quiet", "--latest-limit=1", "--queryformat", "%{version}", *asked)
             version = answer.stdout.strip().split("\n")[-1]
             if answer.rc != 0 or not version:
                 raise Failed(f"dnf does not say which version of {', '.join(asked)} there is: {complaints(answer)}")
@@ -282,17 +243,17 @@ class DnfDriver:
         self._release()
         try:
             if choice and choice != there:
-                self._must("module", "reset", "nvidia-driver")
-                self._must("module", "enable", f"nvidia-driver:{choice}")
+                self.dnf.must("module", "reset", "nvidia-driver")
+                self.dnf.must("module", "enable", f"nvidia-driver:{choice}")
             names = install_names(branch, wanted.version, wanted.flavor) if due else []
             names += self._fabric_manager(names) if due else []
             names += missing + ([LOCK_PLUGIN] if wanted.hold else [])
             os.makedirs(self.archives, mode=0o755, exist_ok=True)
             if names:
-                self._must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
+                self.dnf.must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
             if run.rival:
                 run.rival.make_way(f"branch {branch}")
-            answer = self._dnf("install", "--allowerasing", *names) if names else NOTHING
+            answer = self.dnf.run("install", "--allowerasing", *names) if names else NOTHING
             run.see_kernels()
             self.settle()
             run.build(lacking or run.lacking())
@@ -320,10 +281,10 @@ class DnfDriver:
         """
         self.settle()
         before = old["packages"] if old else {}
-        if self.drivers() != before and len(self._kept(before)) == len(before):
+        if self.drivers() != before and len(self.dnf.kept(before)) == len(before):
             self._put(before, module)
         elif self.drivers() != before:
-            self._dnf("history", "undo", "last")
+            self.dnf.run("history", "undo", "last")
             self.settle()
         self._set_module(module)
         head, _newline, tail = words.partition("\n")
@@ -338,7 +299,7 @@ class DnfDriver:
 
     def _release(self) -> None:
         if self._ours():
-            self._dnf(*OFFLINE, "versionlock", "delete", *self._ours())
+            self.dnf.run(*OFFLINE, "versionlock", "delete", *self._ours())
 
     def _lock(self, again: bool = False) -> None:
         """Lock the versions of the driver's packages, or take our own locks away."""
@@ -355,11 +316,11 @@ class DnfDriver:
             return
         if late:
             write_file(self.run.host.path(_driver.HOLDS), "\n".join(sorted({*late, *self._ours()} & {*there})) + "\n")
-            answer = self._dnf(*OFFLINE, "versionlock", "add", *late)
+            answer = self.dnf.run(*OFFLINE, "versionlock", "add", *late)
             if answer.rc != 0:
                 raise Failed(f"the driver is installed and its versions cannot be locked: {complaints(answer)}")
         if gone:
-            self._dnf(*OFFLINE, "versionlock", "delete", *gone)
+            self.dnf.run(*OFFLINE, "versionlock", "delete", *gone)
 
     # ---- what a runfile needs of the packages ----
 
@@ -371,7 +332,7 @@ class DnfDriver:
         """Install what a build of the modules needs. DKMS is in EPEL, which is not ours to add."""
         names = self.missing_to_build()
         if names:
-            self._must("install", *names)
+            self.dnf.must("install", *names)
             self.settle()
             self.run.see_kernels()
 
@@ -399,7 +360,7 @@ class DnfDriver:
         """Remove the driver's packages, for another driver to come."""
         self.aside = self._record()
         self._release()
-        self._must(*OFFLINE, "remove", *self.drivers())
+        self.dnf.must(*OFFLINE, "remove", *self.drivers())
         self.settle()
 
     def bring_back(self, before: Dict[str, str]) -> Optional[str]:
@@ -416,7 +377,7 @@ class DnfDriver:
 
     def tidy(self) -> None:
         """Keep the files of this driver and of the one before it, and no others."""
-        self.run.tidy(file for record in self.run.records() for file in self._kept(record["packages"]).values())
+        self.run.tidy(file for record in self.run.records() for file in self.dnf.kept(record["packages"]).values())
 
     # ---- going back, and going away ----
 
@@ -428,7 +389,7 @@ class DnfDriver:
         if not record:
             raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
         wish = _driver.described(record)
-        absent = sorted(name for name in record["packages"] if name not in self._kept(record["packages"]))
+        absent = sorted(name for name in record["packages"] if name not in self.dnf.kept(record["packages"]))
         if absent:
             raise Failed(
                 f"{wish} cannot come back: the files of {', '.join(absent)} are not in {_driver.ARCHIVES}. "
@@ -472,9 +433,9 @@ class DnfDriver:
             run.reasons.append(f"{', '.join(names)} is removed")
             if not run.check_mode:
                 self._release()
-                self._must("remove", *names)
+                self.dnf.must("remove", *names)
                 if enabled_stream(run.host.read_text(STREAM, quiet=True)):
-                    self._must("module", "reset", "nvidia-driver")
+                    self.dnf.must("module", "reset", "nvidia-driver")
         for path in (REPOSITORY, KEY, _driver.MODPROBE, _driver.MODULES_LOAD):
             run.file(path, "")
         run.initramfs()

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
-from urllib.request import urlopen
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import (
     _driver,
@@ -18,13 +17,12 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import (
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import Files, mode_of, repository_key
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import put_file, write_file
 
 MB = 1000 * 1000
 INITRAMFS_SECONDS = 900
 SERVICE_SECONDS = 60
-KEY_SECONDS = 30
-KEY_LIMIT = 1 << 20
 KEPT = (".deb", ".rpm", ".run", ".run.part")
 
 
@@ -41,6 +39,7 @@ class Wanted(NamedTuple):
     repository_url: str = ""
     repository_key: str = ""
     repository_fingerprint: str = ""
+    ca_file: Optional[str] = None
     runfile_url: str = ""
     runfile_checksum: str = ""
     signing_key: str = ""
@@ -116,12 +115,30 @@ class Run:
 
     def file(self, path: str, text: str, why: str = "") -> bool:
         """Make a file be so, or not be if the text is empty; say whether that was a change."""
-        diff = put_file(self.host.path(path), path, text, self.check_mode)
+        diff = put_file(self.host.path(path), path, text, self.check_mode, mode_of(text))
         if diff is None:
             return False
         self.reasons.append(why or (f"{path} is written" if text else f"{path} is removed"))
         self.diff.append(diff)
         return True
+
+    def key(self, path: str) -> str:
+        """Return the text of the repository's key, if it is the trusted one; C(path) is where the host has it."""
+        wanted = self.wanted
+        return repository_key(
+            self.host,
+            path,
+            wanted.repository_key,
+            wanted.repository_fingerprint,
+            "nvidia_driver_repository_fingerprint",
+            wanted.ca_file,
+            self.check_mode,
+        )
+
+    def take_from_cuda(self, files: Files, left: str) -> None:
+        """Take the repository over from role cuda; of its entry stays what is ``left``."""
+        for path in filter(None, files):
+            self.file(path, left if path == files.entry else "", f"{path} leaves the repository to this role")
 
     def take_over(self, files: Sequence[str]) -> None:
         """Put other files of a package manager aside: a repository has one owner."""
@@ -369,21 +386,3 @@ class Run:
             "reason": f"{why}; {obstacle}" if obstacle else "",
             "processes": after.processes,
         }
-
-
-def repository_key(run: Run, path: str) -> str:
-    """Return the repository's key, fetched only where the host does not have it; its fingerprint is trusted."""
-    wanted = run.wanted
-    for text in (run.host.read_text(path, quiet=True), wanted.repository_key):
-        if _driver.fingerprints(text) and _driver.fingerprints(text) == [wanted.repository_fingerprint.upper()]:
-            return _driver.trusted_key(text, wanted.repository_fingerprint)
-    text = wanted.repository_key
-    if not text.lstrip().startswith("-"):
-        if run.check_mode:
-            return f"the key {wanted.repository_fingerprint}\n"
-        try:
-            with urlopen(text, timeout=KEY_SECONDS) as answer:  # noqa: S310 (what comes is verified)
-                text = answer.read(KEY_LIMIT).decode("utf-8", "replace")
-        except (OSError, ValueError) as error:
-            raise Failed(f"the repository's key cannot be fetched from {text}: {error}. Nothing was changed") from error
-    return _driver.trusted_key(text, wanted.repository_fingerprint)

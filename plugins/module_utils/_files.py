@@ -12,9 +12,7 @@ import pwd
 import stat
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, write_file
-
-HIDDEN = "(its content is secret)\n"
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import HIDDEN, Refused, write_file
 
 
 class State(NamedTuple):

@@ -8,13 +8,11 @@
 is written last: a folder without it is what an interrupted run left behind. Private to the collection.
 """
 
-import base64
 import fnmatch
 import http.client
 import os
 import re
 import shutil
-import ssl
 import struct
 import tarfile
 import time
@@ -22,9 +20,10 @@ import urllib.error
 import urllib.request
 import zlib
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned
+from ansible_collections.gpufleet.workstation.plugins.module_utils._download import open_url, why_not
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
     BLOCK,
     MARKER,
@@ -46,7 +45,6 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
 
 ALGORITHMS = {128: "sha512", 96: "sha384", 64: "sha256", 40: "sha1"}  # by the number of hexadecimal digits
 CHECKSUM_FILE_LIMIT = 64 << 10
-SILENCE_SECONDS = 60  # how long a server may say nothing
 TRIES = 2  # of each source, because a cut connection is resumed where it was cut
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*$")
@@ -266,35 +264,6 @@ def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
 
 
 # Downloads
-
-
-def open_url(url: str, ca_file: Optional[str], offset: int = 0):
-    """Open a URL, from an offset where it can; a login in it goes into a header that no redirect carries on."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))  # noqa: S310 (judge saw the scheme)
-    request.add_header("User-Agent", "gpufleet")
-    request.add_header("Accept-Encoding", "identity")
-    if offset:
-        request.add_header("Range", f"bytes={offset}-")
-    if parts.username:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(login).decode("ascii"))
-    context = ssl.create_default_context(cafile=ca_file or None)
-    return urllib.request.urlopen(request, timeout=SILENCE_SECONDS, context=context)  # noqa: S310
-
-
-def why_not(error: BaseException) -> str:
-    """Return the phrase for what stopped a download."""
-    if isinstance(error, urllib.error.HTTPError):
-        words = {401: "asks for a login", 403: "refuses the login or the file", 404: "does not have it"}
-        return words.get(error.code, f"answered {error.code} {error.reason}")
-    reason = getattr(error, "reason", None) or error
-    if isinstance(reason, ssl.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(reason):
-        return "has a certificate that is not trusted here; name the CA bundle of your site in ca_file"
-    if isinstance(reason, http.client.HTTPException):
-        return f"broke off ({type(reason).__name__})"
-    return str(getattr(reason, "strerror", None) or reason)
 
 
 def fetch(url: str, part: str, ca_file: Optional[str], deadline: float) -> int:

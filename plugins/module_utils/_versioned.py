@@ -23,6 +23,7 @@ from urllib.parse import unquote
 MARKER = ".gpufleet.json"
 MINIMUM_FREE_FILES = 50000
 BLOCK = 1 << 20
+HIDDEN = "(its content is secret)\n"
 
 _FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
 _LOGIN = re.compile(r"://[^/\s]*@")
@@ -140,18 +141,25 @@ def write_file(
 
 
 def put_file(place: str, path: str, text: str, check_mode: bool, mode: int = 0o644) -> Optional[Dict[str, str]]:
-    """Make a file be so, or not be if the text is empty; return the difference, which calls it ``path``, or None."""
-    there, before = os.path.exists(place), ""
+    """Make a file be so, or not be if the text is empty; return the difference, which calls it ``path``, or None.
+
+    What others may not read, as ``mode`` has it, is no part of the difference.
+    """
+    there, before, exposed = os.path.exists(place), "", False
     if there:
         with open(place, "rb") as file:
             before = file.read().decode("utf-8", "replace")
-    if before == text and there == bool(text):
+            exposed = bool(os.fstat(file.fileno()).st_mode & 0o077)
+    secret = not mode & 0o077
+    if before == text and there == bool(text) and not (secret and exposed):
         return None
     if not check_mode:
         if text:
             write_file(place, text, mode)
         else:
             os.unlink(place)
+    if secret or (there and not exposed):
+        before, text = before and HIDDEN, text and HIDDEN
     return {"before_header": path, "after_header": path, "before": before, "after": text}
 
 

@@ -18,8 +18,7 @@ description:
   - Then it makes one of them the default, by the system's alternatives, and names it in a profile for login shells. It
     never sets C(LD_LIBRARY_PATH).
   - The toolkits, builds and default that were in use before are kept, and O(state=previous) goes back to them.
-  - Packages are installed with apt. With another package manager, and in check mode, it changes nothing where some are
-    missing, and returns them in RV(missing).
+  - Packages are installed with apt or dnf, all or none. In check mode it returns those that are missing in RV(missing).
   - A run that has nothing to do reads a few hundred names and, where packages are involved, asks dpkg or rpm once. It
     needs neither the network nor a compiler.
 attributes:
@@ -81,20 +80,23 @@ options:
     default: false
   repository_url:
     description: >-
-      NVIDIA's repository for the host's system, or a mirror of it, added to apt's sources if a package is missing.
-      Where another file names it already, that one is used. From there comes only what is asked for.
+      NVIDIA's repository for the host's system, or a mirror of it, added to the sources of apt or dnf if a package is
+      missing. Where another file names it already, that one is used. From there comes only what is asked for. A login
+      in it is written where only root reads it.
     type: str
     default: ""
   repository_key:
-    description: Text of the key that the repository is signed with.
+    description: >-
+      The key that the repository is signed with, its text or an address from which it is fetched where the host does
+      not have it. Another key takes the place of the one before, once the repository was seen to be signed with it.
     type: str
     default: ""
   repository_fingerprint:
-    description: Full fingerprint of that key.
+    description: Full fingerprint of that key. It is what is trusted, wherever the key comes from.
     type: str
     default: ""
   lock_timeout:
-    description: Seconds to wait for another program that holds apt's or dpkg's lock. It is never broken.
+    description: Seconds to wait for another program that holds the package manager's lock. It is never broken.
     type: int
     default: 600
   default:
@@ -153,7 +155,9 @@ options:
     type: path
     default: /var/cache/gpufleet/uv
   ca_file:
-    description: Bundle of CA certificates in PEM form that uv trusts. Without it, uv's own rules hold.
+    description: >-
+      Bundle of CA certificates in PEM form that uv trusts, and whoever fetches O(repository_key). Without it, their own
+      rules hold.
     type: path
   minimum_free_bytes:
     description: Free space needed, before a toolkit is built, on each of the filesystems of O(root) and O(cache_dir).
@@ -224,7 +228,7 @@ default:
   type: str
   sample: "12.9"
 missing:
-  description: Packages that have to be installed first. Nothing was changed if there are any.
+  description: In check mode, the packages that would be installed. Empty otherwise.
   returned: success
   type: list
   elements: str
@@ -260,7 +264,11 @@ def wanted_of(given) -> Wanted:
     """Return the options in the form that the logic takes."""
     own = {name: given[name] for name in OWN}
     wheels = {name: value for name, value in given.items() if name not in (*OWN, *REPOSITORY.values())}
-    repository = Repository(**{name: given[option] for name, option in REPOSITORY.items()}, timeout=given["timeout"])
+    repository = Repository(
+        **{name: given[option] for name, option in REPOSITORY.items()},
+        timeout=given["timeout"],
+        ca_file=given["ca_file"],
+    )
     own["toolkits"] = [Toolkit(**toolkit) for toolkit in given["toolkits"]]
     own["default"] = given["default"] or (own["toolkits"][0].version if own["toolkits"] else "")
     return Wanted(root=given["root"], wheels=Wheels(name=".", packages=[], **wheels), repository=repository, **own)
@@ -309,7 +317,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    hide_logins(module, [module.params[name] for name in ("index_url", "python_mirror", "repository_url")])
+    hide_logins(
+        module, [module.params[name] for name in ("index_url", "python_mirror", "repository_url", "repository_key")]
+    )
     try:
         module.exit_json(**ensure(Host(), wanted_of(module.params), check_mode=module.check_mode))
     except Refused as exc:

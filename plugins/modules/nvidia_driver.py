@@ -75,7 +75,7 @@ options:
     choices: [auto, prebuilt, dkms]
     default: auto
   repository_url:
-    description: Address of the repository, for O(source=nvidia).
+    description: Address of the repository, for O(source=nvidia). A login in it is written where only root reads it.
     type: str
     default: ""
   repository_key:
@@ -88,6 +88,11 @@ options:
     description: Full fingerprint of that key. It is what is trusted, wherever the key comes from.
     type: str
     default: ""
+  ca_file:
+    description: >-
+      Bundle of CA certificates in PEM form, on the host, that is trusted where the key is fetched. Without it, the
+      system's.
+    type: path
   runfile_url:
     description: Address of NVIDIA's installer, or its path on the host, for O(source=runfile).
     type: str
@@ -271,6 +276,7 @@ def main() -> None:
             "repository_url": {"type": "str", "default": "", "no_log": True},
             "repository_key": {"type": "str", "default": "", "no_log": False},  # a public key
             "repository_fingerprint": text,
+            "ca_file": {"type": "path"},
             "runfile_url": {"type": "str", "default": "", "no_log": True},
             "runfile_checksum": text,
             "signing_key": {"type": "str", "default": "", "no_log": False},  # a path

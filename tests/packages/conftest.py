@@ -3,15 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Containers in which package managers really work, on repositories of stand-ins (tests/workbench/repositories.py)."""
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import uuid
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workbench"))
+from repositories import VOLTA, module_file, nvcc
+
 CHECKOUT = Path(__file__).resolve().parents[2]
+COMPILERS = {"12-8": ("12.8.93", VOLTA), "12-9": ("12.9.86", VOLTA), "13-0": ("13.0.88", ("7.5", "8.0"))}
 REPOSITORIES = CHECKOUT / ".cache" / "repositories"
 PLUGINS = "/root/python/ansible_collections/gpufleet/workstation/plugins"
 SITE = "deb [signed-by=/repositories/keys/first.asc] file:/repositories/debian bookworm main\n"
@@ -30,6 +36,20 @@ try:
     print(json.dumps(ensure(Host(), Wanted(**wanted), check_mode)))
 except Failed as failure:
     print(json.dumps({"failed": str(failure)}))
+"""
+
+
+# A mirror that demands the login in its argument, and writes down the answers that it gave.
+MIRROR = """
+import base64, http.server, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get('Authorization') == 'Basic ' + base64.b64encode(sys.argv[1].encode()).decode():
+            return super().do_GET()
+        self.send_response(401)
+        self.send_header('WWW-Authenticate', 'Basic realm="the site"')
+        self.end_headers()
+http.server.ThreadingHTTPServer(('127.0.0.1', 8000), lambda *a: Handler(*a, directory='/srv/nvidia')).serve_forever()
 """
 
 
@@ -79,6 +99,14 @@ class Machine:
             raise Refused(result["failed"])
         return result
 
+    def mirror(self, login):
+        """Serve /srv/nvidia at port 8000 to whoever has the login; /root/mirror.log says who asked."""
+        self.write("/root/mirror.py", MIRROR)
+        command = f"exec python3 /root/mirror.py '{login}' 2>/root/mirror.log"
+        docker("exec", "--detach", self.name, "sh", "-c", command)
+        connect = "import socket; socket.create_connection(('127.0.0.1', 8000))"
+        self.sh(f'for i in 1 2 3 4 5 6; do python3 -c "{connect}" 2>/dev/null && exit; sleep 1; done; exit 1')
+
     def installed(self):
         """Return the driver's packages, as name=version."""
         form = "${db:Status-Abbrev}${Package}=${Version}\\n"
@@ -109,6 +137,28 @@ def workbench():
         pytest.skip("no engine, or no image gpufleet/bare:debian12: python3 tests/workbench/engine.py up debian12")
     subprocess.run([sys.executable, str(CHECKOUT / "tests/workbench/repositories.py"), str(REPOSITORIES)], check=True)
     docker("build", "--quiet", "--tag", "gpufleet/packages:debian12", "-", input=DOCKERFILE)
+
+
+def el_files():
+    """Return what the stand-ins of an Enterprise Linux bring: compilers, and modules that "DKMS" copies."""
+    files = {f"cuda-nvcc-{name}": nvcc(release, known).encode() for name, (release, known) in COMPILERS.items()}
+    for version in ("550.163.01", "580.126.16", "580.178.04"):
+        for name, licence in (("latest", "NVIDIA"), ("open", "Dual MIT/GPL")):
+            files[f"nvidia-{version}-{name}.ko"] = module_file(version, licence)
+    return files
+
+
+def build_el():
+    """Build the image of an Enterprise Linux."""
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        tar.add(CHECKOUT / "tests/packages/el", arcname=".")
+        for name, data in el_files().items():
+            entry = tarfile.TarInfo(f"files/{name}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    subprocess.run(["docker", "build", "--quiet", "--tag", "gpufleet/packages:el", "-"], input=context.getvalue(),
+                   check=True, capture_output=True)  # fmt: skip
 
 
 @pytest.fixture

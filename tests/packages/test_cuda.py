@@ -1,14 +1,17 @@
 # Copyright (c) 2026, The gpufleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CUDA toolkits from packages on a host with apt: the packages are stand-ins, apt and update-alternatives are real."""
+"""CUDA toolkits from packages: the packages are stand-ins, apt, dnf and update-alternatives are real.
+
+On Debian 12, and on hosts that take themselves for Ubuntu 22.04 and Rocky Linux 9.
+"""
 
 import json
 
 import pytest
-from conftest import REPOSITORIES, Refused, docker
+from conftest import REPOSITORIES, Refused, build_el, docker
+from test_nvidia_ubuntu import OS as UBUNTU
 
-URL = "file:/repositories/nvidia/debian12/x86_64"
 ENSURE = """
 import json, sys
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _cuda
@@ -34,6 +37,123 @@ DEBIAN = {
     "prefix": "/usr/lib/cuda",
     "nvcc": "/usr/bin/nvcc",
 }
+CUDNN, NCCL = "9.10.2.21-*", "2.32.3-*+cuda12.*"
+
+
+class AptHost:
+    """A host with apt, and a mirror of NVIDIA's repository in /srv/nvidia, signed with the first key."""
+
+    cudnn, devel, nccl = "libcudnn9-cuda-12", "libcudnn9-dev-cuda-12", "libnccl2"
+    entry = "/etc/apt/sources.list.d/gpufleet-cuda.sources"
+    key = "/usr/share/keyrings/gpufleet-cuda.asc"
+    driver_entry = "/etc/apt/sources.list.d/gpufleet-nvidia-driver.sources"
+    login = "/etc/apt/auth.conf.d/gpufleet-cuda.conf"
+    driver_login = "/etc/apt/auth.conf.d/gpufleet-nvidia-driver.conf"
+    refused_key = "lists cannot be refreshed"
+    folder = "/debian12/x86_64"
+
+    def __init__(self, machine, release=""):
+        self.machine = machine()
+        self.sh = self.machine.sh
+        self.sh("ln -s /repositories/nvidia /srv/nvidia")
+        if release:
+            self.sh("rm /etc/os-release")
+            self.machine.write("/etc/os-release", release)
+            self.folder = "/ubuntu2204/x86_64"
+        self.url = "file:/srv/nvidia" + self.folder
+
+    def keys(self, name="first"):
+        """Return a key and its fingerprint."""
+        folder = REPOSITORIES / "keys"
+        return (folder / f"{name}.asc").read_text(), (folder / f"{name}.fingerprint").read_text().strip()
+
+    def rotate(self):
+        """Have the repository signed with the second key."""
+        self.sh("rm /srv/nvidia; ln -s /repositories/rotated/nvidia /srv/nvidia")
+
+    def versions(self, *names):
+        """Return the versions of packages."""
+        return self.sh("dpkg-query -W -f '${Version}\\n' " + " ".join(names)).split()
+
+    def installed(self):
+        """Return what is installed, and the keys that are trusted beside files."""
+        return set(self.sh("dpkg-query -W -f '${db:Status-Abbrev}${Package}=${Version}\\n' | grep ^.i").split("\n"))
+
+    def install(self, name, version=""):
+        """Install a package by hand."""
+        self.sh(f"apt-get -qq -y --allow-downgrades install {name}{'=' + version if version else ''}")
+
+    def upgrade(self):
+        """Return what an upgrade of the host would bring."""
+        return "\n".join(line for line in self.sh("apt-get -s dist-upgrade").splitlines() if line.startswith("Inst"))
+
+    def forget_lists(self):
+        """Take the network away."""
+        self.sh("rm -rf /var/lib/apt/lists; mv /srv/nvidia /srv/gone")
+
+    def name(self, url):
+        """Have somebody else name a repository."""
+        self.machine.write("/etc/apt/sources.list.d/theirs.list",
+                           f"deb [signed-by=/repositories/keys/first.asc] {url} /\n")  # fmt: skip
+
+    def ours(self):
+        """Return our own files."""
+        return self.sh("find /etc /usr/share/keyrings -name 'gpufleet-cuda*' -not -path '*/profile.d/*'").split()
+
+    def healthy(self):
+        """Hold the package manager to being healthy."""
+        self.machine.assert_healthy()
+
+
+class DnfHost(AptHost):
+    """A host with dnf, and such a mirror."""
+
+    devel, nccl = "libcudnn9-devel-cuda-12", "libnccl"
+    entry = "/etc/yum.repos.d/gpufleet-cuda.repo"
+    key = "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpufleet-cuda"
+    driver_entry = "/etc/yum.repos.d/gpufleet-nvidia-driver.repo"
+    login, driver_login = entry, driver_entry
+    refused_key = "packages cannot be downloaded: .*GPG"
+    folder = "/rhel9/x86_64"
+
+    def __init__(self, machine):
+        build_el()
+        self.machine = machine(image="el")
+        self.sh = self.machine.sh
+        self.url = "file:///srv/nvidia" + self.folder
+
+    def keys(self, name="first"):
+        files = {"first": ("key.asc", "fingerprint"), "second": ("second.asc", "second.fingerprint")}[name]
+        return tuple(self.sh(f"cat /srv/nvidia/{file}") for file in files)
+
+    def rotate(self):
+        self.sh("mv /srv/nvidia/rhel9 /srv/old; mv /srv/rotated/rhel9 /srv/nvidia/")
+
+    def versions(self, *names):
+        return self.sh("rpm -q --qf '%{VERSION}-%{RELEASE}\\n' " + " ".join(names)).split()
+
+    def installed(self):
+        return set(self.sh("rpm -qa").split())
+
+    def install(self, name, version=""):
+        one = f"{name}-{version}" if version else name
+        self.sh(f"dnf -q -y --setopt=obsoletes=0 --enablerepo=gpufleet-cuda install {one}")
+
+    def upgrade(self):
+        said = self.sh("dnf --assumeno upgrade 2>&1 || true")
+        return "" if "Nothing to do" in said or "There are no enabled repositories" in said else said
+
+    def forget_lists(self):
+        self.sh("rm -rf /var/cache/dnf; mv /srv/nvidia /srv/gone")
+
+    def name(self, url):
+        self.machine.write("/etc/yum.repos.d/theirs.repo", f"[theirs]\nname=x\ngpgcheck=0\nbaseurl={url}\n")
+
+    def ours(self):
+        return self.sh("find /etc -name '*gpufleet-cuda*' -not -path '*/profile.d/*'").split()
+
+    def healthy(self):
+        assert self.sh("rpm -Va --nofiles 2>&1") == ""
 
 
 def toolkit(version, *libraries):
@@ -41,20 +161,17 @@ def toolkit(version, *libraries):
     return {"version": version, "packages": packages, "prefix": f"/usr/local/cuda-{version}"}
 
 
-def cuda(machine, *toolkits, check_mode=False, repository=None, **wanted):
+def cuda(host, *toolkits, check_mode=False, key="first", repository=None, **wanted):
     """Do what the module cuda_toolkit does, and return its result."""
-    keys = REPOSITORIES / "keys"
-    fingerprint = (keys / "first.fingerprint").read_text().strip()
-    own = {"url": URL, "key": (keys / "first.asc").read_text(), "fingerprint": fingerprint}
-    default = toolkits[0]["version"] if toolkits else ""
+    text, fingerprint = host.keys(key) if repository is None else ("", "")
     given = {
         "toolkits": toolkits,
-        "default": default,
+        "default": toolkits[0]["version"] if toolkits else "",
         "architectures": ["7.0"],
-        "repository": repository or own,
+        "repository": {"url": host.url, "key": text, "fingerprint": fingerprint} if repository is None else repository,
         **wanted,
     }
-    said = docker("exec", "-i", "-e", "PYTHONPATH=/root/python", machine.name, "python3", "-c", ENSURE,
+    said = docker("exec", "-i", "-e", "PYTHONPATH=/root/python", host.machine.name, "python3", "-c", ENSURE,
                   input=json.dumps([given, check_mode]))  # fmt: skip
     result = json.loads(said)
     if "failed" in result:
@@ -62,31 +179,45 @@ def cuda(machine, *toolkits, check_mode=False, repository=None, **wanted):
     return result
 
 
-def default(machine):
-    return machine.sh("readlink -f /usr/local/cuda")
+def default(host):
+    return host.sh("readlink -f /usr/local/cuda")
+
+
+@pytest.fixture(params=["debian", "ubuntu", "el"])
+def bare(request, machine):
+    """Return a host of each kind, without CUDA."""
+    if request.param == "el":
+        return DnfHost(machine)
+    return AptHost(machine, UBUNTU if request.param == "ubuntu" else "")
 
 
 @pytest.fixture
-def host(machine):
-    """Return a host with CUDA 12.9 from the repository."""
-    one = machine()
-    cuda(one, toolkit("12.9"))
-    return one
+def host(bare):
+    """Return a host of each kind with CUDA 12.9 from the repository."""
+    cuda(bare, toolkit("12.9"))
+    return bare
 
 
-def test_the_first_run_installs_and_the_second_needs_no_network(machine):
-    host = machine()
-    foretold = cuda(host, toolkit("12.9"), check_mode=True)
-    assert foretold["missing"] == ["cuda-toolkit-12-9"] and host.installed() == set()
-    first = cuda(host, toolkit("12.9"))
+@pytest.fixture
+def debian(machine):
+    """Return a Debian without CUDA."""
+    return AptHost(machine)
+
+
+def test_the_first_run_installs_and_the_second_needs_no_network(bare):
+    before = bare.installed()
+    foretold = cuda(bare, toolkit("12.9"), check_mode=True)
+    assert foretold["missing"] == ["cuda-toolkit-12-9"] and bare.installed() == before and bare.ours() == []
+    first = cuda(bare, toolkit("12.9"))
     assert first["toolkits"][0]["release"] == "12.9.86" and first["toolkits"][0]["architectures"] == ["7.0"]
-    assert default(host) == "/usr/local/cuda-12.9"
-    assert "/usr/local/cuda/bin" in host.sh("bash -lc 'echo $PATH'")
-    host.sh("rm -rf /var/lib/apt/lists")
-    second = cuda(host, toolkit("12.9"))
+    assert default(bare) == "/usr/local/cuda-12.9"
+    assert "/usr/local/cuda/bin" in bare.sh("bash -lc 'echo $PATH'")
+    wish = {"url": bare.url, "key": bare.keys()[0], "fingerprint": bare.keys()[1]}
+    bare.forget_lists()
+    second = cuda(bare, toolkit("12.9"), repository=wish)
     assert (second["changed"], second["reason"]) == (False, "")
-    assert cuda(host, toolkit("12.9"), check_mode=True)["changed"] is False
-    host.assert_healthy()
+    assert cuda(bare, toolkit("12.9"), repository=wish, check_mode=True)["changed"] is False
+    bare.healthy()
 
 
 def test_a_newer_toolkit_that_comes_later_does_not_become_the_default_by_itself(host):
@@ -96,14 +227,10 @@ def test_a_newer_toolkit_that_comes_later_does_not_become_the_default_by_itself(
     assert default(host) == "/usr/local/cuda-12.9"
     assert cuda(host, toolkit("12.8"), toolkit("12.9"))["changed"]
     assert default(host) == "/usr/local/cuda-12.8"
-
-
-def test_going_back_needs_no_network(host):
-    cuda(host, toolkit("12.8"), toolkit("12.9"))
-    host.sh("rm -rf /var/lib/apt/lists /etc/apt/sources.list.d")
-    assert cuda(host, state="previous")["default"] == "12.9"
+    host.forget_lists()
+    assert cuda(host, state="previous", repository={})["default"] == "12.9"
     assert default(host) == "/usr/local/cuda-12.9"
-    assert cuda(host, state="previous")["default"] == "12.8"
+    assert cuda(host, state="previous", repository={})["default"] == "12.8"
 
 
 def test_a_toolkit_that_does_not_know_the_gpu_is_not_taken_into_use(host):
@@ -114,60 +241,145 @@ def test_a_toolkit_that_does_not_know_the_gpu_is_not_taken_into_use(host):
 
 
 def test_the_planned_cudnn_and_nccl_come_and_not_the_newest(host):
-    names = ["libcudnn9-cuda-12=9.10.2.21-*", "libcudnn9-dev-cuda-12=9.10.2.21-*", "libnccl2=2.32.3-*+cuda12.*"]
+    names = [f"{host.cudnn}={CUDNN}", f"{host.devel}={CUDNN}", f"{host.nccl}={NCCL}"]
     cuda(host, toolkit("12.9", *names))
-    form = "dpkg-query -W -f '${Version}\\n' libcudnn9-cuda-12 libcudnn9-dev-cuda-12 libnccl2"
-    assert host.sh(form).split() == ["9.10.2.21-1", "9.10.2.21-1", "2.32.3-1+cuda12.9"]
+    assert host.versions(host.cudnn, host.devel, host.nccl) == ["9.10.2.21-1", "9.10.2.21-1", "2.32.3-1+cuda12.9"]
     assert cuda(host, toolkit("12.9", *names))["changed"] is False
-    host.sh("apt-get -qq -y install libnccl2=2.27.3-1+cuda12.9 --allow-downgrades")
-    assert cuda(host, toolkit("12.9", *names))["reason"].startswith("packages are missing: libnccl2=2.32.3-*")
+    host.install(host.nccl, "2.27.3-1+cuda12.9")
+    assert host.upgrade() == ""
+    for other in ("", "2.32.3-1+cuda13.0"):  # older, and newer
+        if other:
+            host.install(host.nccl, other)
+        again = cuda(host, toolkit("12.9", *names))
+        assert again["reason"].startswith(f"packages are missing: {host.nccl}=2.32.3-*")
+        assert host.versions(host.nccl) == ["2.32.3-1+cuda12.9"]
 
 
-def test_another_key_than_the_one_named_is_not_trusted_and_nothing_is_left(machine):
-    host, keys = machine(), REPOSITORIES / "keys"
-    key, fingerprint = (keys / "second.asc").read_text(), (keys / "first.fingerprint").read_text().strip()
-    with pytest.raises(Refused, match="do not trust it"):
-        cuda(host, toolkit("12.9"), repository={"url": URL, "key": key, "fingerprint": fingerprint})
-    wrong = {"url": URL, "key": key, "fingerprint": (keys / "second.fingerprint").read_text().strip()}
-    with pytest.raises(Refused, match="lists cannot be refreshed"):
-        cuda(host, toolkit("12.9"), repository=wrong)
-    assert "gpufleet" not in host.sh("ls /etc/apt/sources.list.d /etc/apt/preferences.d /usr/share/keyrings")
-    assert host.installed() == set()
-    assert cuda(host, toolkit("12.9"))["changed"]
+def test_another_key_than_the_one_named_is_not_trusted_and_nothing_is_left(bare):
+    (first, trusted), (second, other) = bare.keys(), bare.keys("second")
+    before = bare.installed()
+    with pytest.raises(Refused, match=rf"the repository's key is {other}, and {trusted} is trusted"):
+        cuda(bare, toolkit("12.9"), repository={"url": bare.url, "key": second, "fingerprint": trusted})
+    with pytest.raises(Refused, match=bare.refused_key):
+        cuda(bare, toolkit("12.9"), repository={"url": bare.url, "key": second, "fingerprint": other})
+    assert bare.ours() == [] and bare.installed() == before
+    assert cuda(bare, toolkit("12.9"), repository={"url": bare.url, "key": first, "fingerprint": trusted})["changed"]
 
 
-def test_a_repository_that_another_file_names_is_used_as_it_is(machine):
-    host = machine()
-    host.write("/etc/apt/sources.list.d/theirs.list", f"deb [signed-by=/repositories/keys/first.asc] {URL} /\n")
-    assert cuda(host, toolkit("12.9"))["changed"]
-    assert "gpufleet" not in host.sh("ls /etc/apt/sources.list.d")
-    host.assert_healthy()
+def test_a_repository_that_another_file_names_is_used_as_it_is(bare):
+    bare.name(bare.url)
+    assert cuda(bare, toolkit("12.9"))["changed"]
+    assert bare.ours() == []
+    bare.healthy()
 
 
-def test_the_repository_gives_an_upgrade_of_the_host_nothing(host):
-    host.sh("apt-get -qq -y install libnccl2=2.27.3-1+cuda12.9")
-    assert "Inst" not in host.sh("apt-get --simulate dist-upgrade")
+def test_a_package_that_fails_leaves_the_host_as_it_was(bare):
+    before = bare.installed()
+    bare.machine.write("/etc/gpufleet-fail-cuda", "")
+    with pytest.raises(Refused, match=r"could not be installed: .*cuda-toolkit-12-9-config-common.*; all is as before"):
+        cuda(bare, toolkit("12.9", f"{bare.nccl}={NCCL}"))
+    assert bare.installed() == before and bare.ours() == []
+    bare.sh("rm /etc/gpufleet-fail-cuda")
+    cuda(bare, toolkit("12.9"))
+    bare.install(bare.nccl, "2.27.3-1+cuda12.9")
+    before = bare.installed()
+    bare.machine.write("/etc/gpufleet-fail-cuda", "")
+    with pytest.raises(Refused, match=r"all is as before"):  # which NCCL is, though dpkg or rpm had replaced it
+        cuda(bare, toolkit("12.9", f"{bare.nccl}={NCCL}"), toolkit("12.8"))
+    assert bare.installed() == before and default(bare) == "/usr/local/cuda-12.9"
+    assert host_is_as_wanted(bare)
 
 
-def test_debians_own_toolkit_brings_its_component(machine):
-    host = machine()
-    result = cuda(host, DEBIAN, repository={"non_free": True})
-    assert result["toolkits"][0]["release"] == "11.8.89" and default(host) == "/usr/lib/cuda"
-    assert "non-free" in host.sh("cat /etc/apt/sources.list.d/gpufleet-cuda.sources")
-    assert cuda(host, DEBIAN, repository={"non_free": True})["changed"] is False
-    host.assert_healthy()
+def host_is_as_wanted(host):
+    host.healthy()
+    return cuda(host, toolkit("12.9"))["changed"] is False
 
 
-def test_a_package_that_fails_leaves_the_host_as_it_was(host):
-    host.write("/etc/gpufleet-fail-cuda", "")
+def test_what_would_remove_another_package_is_refused(host):
+    host.install("site-nvcc")
     before = host.installed()
-    with pytest.raises(Refused, match=r"could not be installed: .*; all is as before"):
-        cuda(host, toolkit("12.8"))
-    assert host.installed() == before and default(host) == "/usr/local/cuda-12.9"
-    host.assert_healthy()
-
-
-def test_what_nobody_offers_is_said(host):
+    with pytest.raises(Refused, match=r"would remove site-nvcc for cuda-toolkit-13-0; nothing was changed"):
+        cuda(host, toolkit("13.0"), toolkit("12.9"), architectures=["8.0"])
+    assert host.installed() == before
     with pytest.raises(Refused, match="no package source of this host has cuda-toolkit-12-6"):
         cuda(host, toolkit("12.6"))
-    host.assert_healthy()
+    host.healthy()
+
+
+def test_debians_own_toolkit_brings_its_component(debian):
+    result = cuda(debian, DEBIAN, repository={"non_free": True})
+    assert result["toolkits"][0]["release"] == "11.8.89" and default(debian) == "/usr/lib/cuda"
+    assert "non-free" in debian.sh("cat /etc/apt/sources.list.d/gpufleet-cuda.sources")
+    assert cuda(debian, DEBIAN, repository={"non_free": True})["changed"] is False
+    debian.healthy()
+
+
+def test_a_compiler_for_wheels_comes_with_dnf_from_what_the_host_has(machine):
+    host = DnfHost(machine)
+    host.name(host.url)
+    one = {**toolkit("12.9"), "packages": ["cuda-toolkit-12-9", "gcc-c++"]}
+    assert cuda(host, one, repository={})["changed"]
+    assert host.versions("gcc-c++") == ["1-1.el9"] and host.ours() == []
+
+
+def test_a_rotated_key_takes_the_place_of_the_old_one_once(host):
+    old, new = host.keys()[0].strip(), host.keys("second")[0].strip()
+    with pytest.raises(Refused, match=r"cannot be refreshed|is not signed with the key that was given"):
+        cuda(host, toolkit("12.9"), key="second")  # it is not the repository's yet
+    assert host.sh(f"cat {host.key}") == old
+    host.rotate()
+    wish = {"url": host.url, "key": new, "fingerprint": host.keys("second")[1]}
+    foretold = cuda(host, toolkit("12.9"), repository=wish, check_mode=True)
+    assert foretold["reason"] == f"{host.key} is another one now" and host.sh(f"cat {host.key}") == old
+    changed = cuda(host, toolkit("12.9"), repository=wish)
+    assert changed["reason"] == foretold["reason"] and host.sh(f"cat {host.key}") == new
+    assert cuda(host, toolkit("12.9"), repository=wish)["changed"] is False
+    assert cuda(host, toolkit("12.8"), toolkit("12.9"), repository=wish)["changed"]
+    host.healthy()
+
+
+def test_ours_goes_when_another_file_came_to_name_the_repository(host):
+    host.name(host.url)
+    foretold = cuda(host, toolkit("12.9"), check_mode=True)
+    assert f"{host.entry} is not needed any more" in foretold["reason"] and host.entry in host.ours()
+    assert cuda(host, toolkit("12.9"))["reason"] == foretold["reason"]
+    assert host.ours() == []
+    assert cuda(host, toolkit("12.9"))["changed"] is False
+    assert cuda(host, toolkit("12.8"), toolkit("12.9"))["changed"]
+    host.healthy()
+
+
+def driver(host, **wanted):
+    """Do what the module nvidia_driver does, from the same repository."""
+    key, fingerprint = host.keys()
+    wish = {"repository_url": host.url, "repository_key": key, "repository_fingerprint": fingerprint}
+    return host.machine.driver(**{"source": "nvidia", "branch": "580", **wish, **wanted})
+
+
+@pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
+@pytest.mark.parametrize("first", ["cuda", "driver"])
+def test_driver_and_cuda_share_a_repository_whichever_comes_first(bare, first):
+    for one in ("cuda", "driver") if first == "cuda" else ("driver", "cuda"):
+        if one == "cuda":
+            cuda(bare, toolkit("12.9"))
+        else:
+            assert driver(bare)["version"] == "580.178.04"
+    assert bare.ours() == [] and bare.url in bare.sh(f"cat {bare.driver_entry}")
+    assert cuda(bare, toolkit("12.9"))["changed"] is False and driver(bare)["changed"] is False
+    cuda(bare, toolkit("12.8"), toolkit("12.9"))
+    bare.healthy()
+    driver(bare, state="absent")
+    assert cuda(bare, toolkit("12.8"), toolkit("12.9"))["changed"] is False
+    assert cuda(bare, toolkit("12.9", f"{bare.nccl}={NCCL}"))["changed"]
+    assert bare.entry in bare.ours()
+
+
+def test_what_else_is_in_cudas_file_stays_there(debian):
+    nvidia = {"url": debian.url, "key": debian.keys()[0], "fingerprint": debian.keys()[1]}
+    cuda(debian, DEBIAN, toolkit("12.9"), repository={"non_free": True, **nvidia})
+    assert driver(debian)["version"] == "580.178.04"
+    text = debian.sh(f"cat {debian.entry}")
+    assert "non-free" in text and debian.url not in text and debian.ours() == [debian.entry]
+    assert cuda(debian, DEBIAN, toolkit("12.9"), repository={"non_free": True, **nvidia})["changed"] is False
+    assert driver(debian)["changed"] is False
+    debian.healthy()

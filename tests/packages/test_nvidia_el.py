@@ -3,37 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The driver on a host that takes itself for Rocky Linux 9 or 10: dnf really resolves, verifies, installs and locks."""
 
-import base64
-import subprocess
-import sys
-
 import pytest
-from conftest import CHECKOUT, Refused, docker
+from conftest import Refused, build_el
 from test_nvidia_runfile import noted
 from test_nvidia_runfile import wish as runfile
 
-sys.path.insert(0, str(CHECKOUT / "tests" / "workbench"))
-from repositories import module_file
-
 BUILD = {"dkms=1", "gcc=1", "make=1"}  # what a build needs stays
-VERSIONS = ("550.163.01", "580.126.16", "580.178.04")
 
 
 @pytest.fixture
 def start(machine):
     """Return what starts a host with dnf, a signed repository in /srv/nvidia and one kernel."""
-    subprocess.run(["docker", "build", "--quiet", "--tag", "gpufleet/packages:el", CHECKOUT / "tests/packages/el"],
-                   check=True, capture_output=True)  # fmt: skip
+    build_el()
 
-    def begin(*options):
-        one = machine(*options, image="el")
-        for version in VERSIONS:
-            for name, licence in (("latest", "NVIDIA"), ("open", "Dual MIT/GPL")):
-                docker("exec", "-i", one.name, "sh", "-c", f"base64 -d > /root/modules/nvidia-{version}-{name}.ko",
-                       input=base64.b64encode(module_file(version, licence)).decode())  # fmt: skip
-        return one
-
-    return begin
+    return lambda *options: machine(*options, image="el")
 
 
 @pytest.fixture

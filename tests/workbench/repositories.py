@@ -452,7 +452,12 @@ def cuda_toolkit(release: str, capabilities: tuple[str, ...]) -> list[Deb]:
     script = "#!/bin/sh\n[ ! -e /etc/gpufleet-fail-cuda ] || exit 1\n"
     script += f"update-alternatives --install /usr/local/cuda cuda {prefix} {short.replace('.', '')}\n"
     return [
-        Deb(f"cuda-nvcc-{end}", f"{release}-1", files={f"{prefix}/bin/nvcc": nvcc(release, capabilities)}),
+        Deb(
+            f"cuda-nvcc-{end}",
+            f"{release}-1",
+            files={f"{prefix}/bin/nvcc": nvcc(release, capabilities)},
+            fields={"Conflicts": "site-nvcc"} if end == "13-0" else {},
+        ),
         Deb(f"cuda-toolkit-{end}-config-common", f"{release}-1", arch="all", scripts={"postinst": script}),
         Deb(f"cuda-toolkit-{end}", f"{release}-1", f"cuda-nvcc-{end}, cuda-toolkit-{end}-config-common"),
     ]
@@ -547,6 +552,7 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
                     *cuda_toolkit("12.9.86", VOLTA),
                     *cuda_toolkit("13.0.88", ("7.5", "8.0")),
                     *cuda_libraries(),
+                    Deb("site-nvcc", "1"),
                 ],
             }
             for system in ("debian12", "ubuntu2204")

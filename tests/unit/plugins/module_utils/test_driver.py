@@ -211,12 +211,6 @@ def test_nothing_is_added_where_nothing_is_missing_and_an_apt_without_debian_is_
         driver.non_free_sources(DEBIAN12, [])
 
 
-def test_a_repository_is_one_whether_it_is_called_http_or_https():
-    rows = [source("http://user@developer.example.org/cuda/", "/", [])]
-    assert driver.owners("https://developer.example.org/cuda", rows) == ["/etc/apt/sources.list"]
-    assert driver.owners("https://developer.example.org/other", rows) == []
-
-
 def test_a_daemon_that_turns_persistence_off_is_told_otherwise_and_debians_is_left_alone():
     ubuntu = "[Service]\nExecStart=/usr/bin/nvidia-persistenced --user nvpd --no-persistence-mode --verbose\n"
     assert "\nExecStart=\nExecStart=/usr/bin/nvidia-persistenced --user nvpd --verbose\n" in driver.persistence_conf(
@@ -262,18 +256,6 @@ def test_programs_on_the_gpu_are_named_and_many_of_them_counted():
     many = [{"pid": pid, "name": "python3"} for pid in range(1, 11)]
     assert driver.processes_words(many[:2]) == "python3 (1), python3 (2)"
     assert driver.processes_words(many).endswith("python3 (8) and 2 more")
-
-
-def test_only_a_key_with_the_full_fingerprint_is_trusted():
-    with pytest.raises(Failed, match="not known by its full fingerprint"):
-        driver.trusted_key("", "3BF863CC")
-    with pytest.raises(Failed, match="the repository's key is no key"):
-        driver.trusted_key("<html>", "A" * 40)
-
-
-@pytest.mark.parametrize("text", ["", "rubbish", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ!!\n-----END PGP"])
-def test_what_is_no_key_has_no_fingerprint(text):
-    assert driver.fingerprints(text) == []
 
 
 def test_a_pin_names_version_or_branch_and_takes_nothing_else_from_nvidia():

@@ -33,8 +33,3 @@ def test_a_stream_counts_when_it_is_enabled():
 def test_the_installed_driver_is_told_by_what_carries_its_modules():
     assert dnf.installed_driver({"kmod-nvidia-open-dkms": "580.126.16-1.el9", "bash": "5-1"}) == ("580.126.16", "open")
     assert dnf.installed_driver({"nvidia-driver-cuda": "580.126.16-1.el9"}) is None
-
-
-def test_another_file_with_the_same_repository_is_found_whatever_the_scheme():
-    files = {"/a.repo": "[cuda]\nbaseurl=http://u@mirror.example.org/rhel9/\n", "/b.repo": "baseurl = x\n"}
-    assert dnf.owners("https://mirror.example.org/rhel9", files) == ["/a.repo"]

@@ -114,7 +114,7 @@ def want(tmp_path, wheels):
 
 
 class PackagedHost(Host):
-    """A host without apt whose dpkg and update-alternatives are played; everything else is real."""
+    """A Debian whose dpkg and update-alternatives are played, and no other package manager is; all else is real."""
 
     def __init__(self, tmp_path, installed=()):
         Host.__init__(self)
@@ -123,6 +123,11 @@ class PackagedHost(Host):
     def path(self, path):
         return path if not path.startswith("/etc/apt") else "/nonexistent"
 
+    def read_text(self, path, *more, **others):
+        if path == "/etc/os-release":
+            return 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm'
+        return Host.read_text(self, path, *more, **others)
+
     def run(self, argv, timeout, env=None, pass_fds=()):
         if argv[0] in ("dpkg-query", "rpm"):
             rows = [f"{name} {version} installed\n" for name, version in self.installed.items() if name in argv]
@@ -130,6 +135,7 @@ class PackagedHost(Host):
         if argv[0] == "update-alternatives":
             self.calls.append(argv[1:])
             return Result(0, "", "", None)
+        assert argv[0] not in ("apt-get", "dpkg", "dnf"), argv
         return Host.run(self, argv, timeout, env=env, pass_fds=pass_fds)
 
 
@@ -294,8 +300,8 @@ def packaged(tmp_path, **more):
     return cuda.Toolkit("11.8", prefix=str(prefix), packages=["nvidia-cuda-toolkit"], **more)
 
 
-def test_missing_packages_are_named_and_nothing_is_changed(want, tmp_path):
-    result = ensure(want(packaged(tmp_path), NEW), PackagedHost(tmp_path))
+def test_missing_packages_are_named_in_check_mode_and_nothing_is_changed(want, tmp_path):
+    result = ensure(want(packaged(tmp_path), NEW), PackagedHost(tmp_path), check_mode=True)
     assert result["changed"] and result["missing"] == ["nvidia-cuda-toolkit"]
     assert not (tmp_path / "opt" / "cuda" / "13.0").exists()
     assert "package nvidia-cuda-toolkit" in result["diff"]["after"]

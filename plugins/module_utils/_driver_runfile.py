@@ -55,7 +55,11 @@ class Wish(NamedTuple):
 def wish(url: str, checksum: str, version: str, flavor: str) -> Wish:
     """Return what is wanted, or refuse what cannot be meant."""
     if not url:
-        raise Failed("the source runfile needs nvidia_driver_runfile_url, an address or a path on the host")
+        raise Failed(
+            "the source runfile needs nvidia_driver_runfile_url, an address or a path on the host, of the installer "
+            f"{'of driver ' + version if version else 'that is wanted'}, for none is known; or choose another source "
+            "(nvidia_driver_source). Nothing was changed"
+        )
     digits = checksum.rsplit("sha256:", maxsplit=1)[-1].strip().lower()
     if not re.match(r"[0-9a-f]{64}$", digits):
         raise Failed(

@@ -219,7 +219,7 @@ class AptDriver:
             found.append(f"{', '.join(gone)} belongs to another driver")
         return found
 
-    def resolve(self, branch: str) -> Job:
+    def resolve(self, branch: str, keep: bool) -> Job:
         """Let apt resolve what is wanted, and refuse what would touch anything else."""
         choice = self.choose(branch, ask=True)
         exact, meta = self.headers(choice)
@@ -232,7 +232,8 @@ class AptDriver:
             raise Failed(f"the source {self.wanted.source} does not have {', '.join(absent)}. No package was changed")
         for name in drivers:
             self._check_version(name, policy)
-        names = [*drivers, *beside]
+        there = self.packages if keep else {}
+        names = [f"{name}={there[name].version}" if name in there else name for name in [*drivers, *beside]]
         names += self._headers(exact, meta, policy)
         names += [name for name in compilers if policy.get(name, (None, []))[0]]
         try:
@@ -335,7 +336,7 @@ class AptDriver:
             if run.check_mode:
                 self._predict(branch, due)
                 return (self.wanted.version or branch or None), self.wanted.flavor
-            self._install(lacking)
+            self._install(lacking, keep=not due and not self.wanted.upgrade)
         elif any(changed) and not run.check_mode:
             self.apt.update(self._needed())
         self._finish()
@@ -359,7 +360,8 @@ class AptDriver:
                 }
             )
 
-    def _install(self, lacking: List[str]) -> None:
+    def _install(self, lacking: List[str], keep: bool) -> None:
+        """Install what is missing; ``keep``: not the driver, which stays what it is though there may be a newer one."""
         run, apt = self.run, self.apt
         apt.update(self._needed())
         self.packages = apt.packages()
@@ -373,7 +375,7 @@ class AptDriver:
         before, old = self.drivers(), self.driver()
         self.release()
         try:
-            job = self.resolve(branch)
+            job = self.resolve(branch, keep)
             due = bool(_driver.family(job.comes) or job.remove)
             if due:
                 run.refuse_busy(f"driver {job.version}")

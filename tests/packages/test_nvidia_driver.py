@@ -125,6 +125,14 @@ def test_a_newer_version_is_taken_when_it_is_asked_for_and_not_before(host):
         host.driver(branch="535", version="535.1.1")
 
 
+def test_headers_that_are_missing_come_without_a_newer_driver(host):
+    host.write("/etc/apt/sources.list.d/site.list", UPDATES)
+    host.sh("apt-get -qq -y purge linux-headers-amd64 && apt-get -qq update")
+    assert host.driver(branch="535")["reasons"][0] == "linux-headers-amd64 is not installed"
+    assert host.driver(branch="535")["changed"] is False
+    assert not any("535.261" in package for package in host.installed())
+
+
 def test_unattended_upgrades_and_dist_upgrades_leave_the_driver_alone(host):
     host.write("/etc/apt/sources.list.d/site.list", UPDATES)
     host.sh("apt-get -qq update")

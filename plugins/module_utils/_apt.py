@@ -27,6 +27,7 @@ LOCKS = (
     "/var/cache/apt/archives/lock",
 )
 FLOCK = "hhlli0l"  # struct flock: type, whence, start, len, pid
+QUERY = ["dpkg-query", "--show", "--showformat=${Package}\t${Architecture}\t${Version}\t${Status}\n"]
 QUERY_SECONDS = 120
 UPDATE_TRIES = 3
 UPDATE_PAUSE_SECONDS = 5
@@ -75,6 +76,12 @@ def parse_query(text: str) -> Dict[str, Package]:
         if name not in found or found[name].status == "installed":
             found[name] = package
     return found
+
+
+def parse_removed(text: str) -> List[str]:
+    """Return the packages, in the same form, of which only the configuration is left."""
+    rows = [line.split("\t") for line in text.splitlines()]
+    return sorted({row[0] for row in rows if row[-1].endswith(" config-files")})
 
 
 def parse_simulation(text: str) -> Tuple[Dict[str, str], List[str]]:
@@ -154,8 +161,11 @@ class Apt:
 
     def packages(self) -> Dict[str, Package]:
         """Return what is installed, also in part."""
-        form = "${Package}\t${Architecture}\t${Version}\t${Status}\n"
-        return parse_query(self._must(["dpkg-query", "--show", "--showformat=" + form], QUERY_SECONDS).stdout)
+        return parse_query(self._must(QUERY, QUERY_SECONDS).stdout)
+
+    def removed(self) -> List[str]:
+        """Return the packages of which only the configuration is left."""
+        return parse_removed(self._must(QUERY, QUERY_SECONDS).stdout)
 
     def policy(self, names: Iterable[str]) -> Dict[str, Tuple[Optional[str], List[str]]]:
         """Return candidate and versions of packages, from the lists that are on the host."""

@@ -624,7 +624,9 @@ class AptDriver:
         """Remove the driver and everything that this role put beside it."""
         run = self.run
         self.settle()
-        names = _driver.family(self.packages)
+        names, left = _driver.family(self.packages), _driver.family(self.apt.removed())
+        if left:
+            run.reasons.append(f"the configuration of {', '.join(left)}, which is gone, is removed")
         if names:
             run.refuse_busy("its removal")
             self.refuse_held()
@@ -634,7 +636,8 @@ class AptDriver:
             if obstacle:
                 run.warnings.append(f"the driver stays loaded until the next start: {obstacle}")
             self.release()
-            result = self.apt.purge(names)
+        if (names or left) and not run.check_mode:
+            result = self.apt.purge([*names, *left])
             if result.rc != 0:
                 raise Failed(f"the driver cannot be removed: {complaints(result)}")
         if not run.check_mode:

@@ -58,6 +58,7 @@ def test_packages_that_are_gone_do_not_count_and_of_two_architectures_the_worse_
     )
     read = apt.parse_query(text)
     assert (sorted(read), read["a"].status, read["b"].held) == (["a", "b"], "half-configured", True)
+    assert apt.parse_removed(text) == ["c"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except BaseException as exc:
-        sys.exit("%s cannot be imported (%s: %s)" % (name, type(exc).__name__, exc))
+        said = " ".join(str(exc).split())[:800]  # what an exception says may have many lines
+        sys.exit("%s cannot be imported (%s: %s)" % (name, type(exc).__name__, said))
 """
 
 

@@ -62,7 +62,6 @@ packages: venv
 
 molecule: venv .cache/artifact
 	@$(PYTHON) tests/workbench/engine.py up debian11 debian12 debian13
-	@mkdir -p .cache/molecule
 	@rm -f .cache/molecule/*.failed
 	@printf '%s\n' $(SCENARIO) | xargs -P $(PARALLEL) -I {} sh tests/workbench/molecule.sh {} || { cat .cache/molecule/*.failed; exit 1; }
 

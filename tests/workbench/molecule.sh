@@ -1,6 +1,7 @@
 #!/bin/sh
 # Run one scenario; its output goes to a file and is shown only if it fails, because scenarios run side by side.
 # What failed is also kept in NAME.failed, for the end of a run's output, which may be all that is left of it.
+mkdir -p .cache/molecule
 log=.cache/molecule/$1.log
 failed=.cache/molecule/$1.failed
 rm -f "$failed"

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import from_facts
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._options import (
+    NVCC_IN_WHEELS,
     Question,
     against_cuda,
     against_cudnn,
@@ -18,7 +19,6 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions imp
 
 KEYS = ("version", "source", "cudnn", "nccl", "components")
 SOURCES = ("pypi", "distribution", "nvidia")
-NVCC_IN_WHEELS = 13  # the first major version whose wheels bring nvcc
 HOST_COMPILER = {"debian": "g++", "el": "gcc-c++"}  # what nvcc from a wheel needs and does not bring
 # Names of cuDNN and NCCL in NVIDIA's repository; a version stands behind the "=".
 LIBRARIES = {

@@ -24,6 +24,7 @@ MACHINE = "x86_64"
 ELSEWHERE = "elsewhere"
 OPEN_BY_DEFAULT_FROM = 560  # the first branch whose open modules NVIDIA installs unless told otherwise
 SUFFIXED_UNTIL = 580  # the last branch whose packages in NVIDIA's repository carry the branch in their names
+NVCC_IN_WHEELS = 13  # the first major version of CUDA whose wheels bring nvcc
 SUPPORTED = ("LTSB", "PB", "NFB")
 
 

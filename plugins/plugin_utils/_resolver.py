@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._options import (
     MACHINE,
+    NVCC_IN_WHEELS,
     Interpreter,
     Option,
     Question,
@@ -302,6 +303,8 @@ def _cuda(question: Question, driver: Option | None) -> dict[str, Any]:
     toolkit = option.detail["toolkit"]
     ends = [name for name, limit in question.limits().items() if limit["last_cuda"] == toolkit]
     reason = f"the last with {ends[0]}" if ends else f"the newest for driver {driver.version}"
+    if option.source == "pypi" and number(toolkit)[0] < NVCC_IN_WHEELS:
+        reason += ", whose wheels bring NVRTC and no nvcc"
     return {
         "toolkit": toolkit,
         "version": option.version,

@@ -70,7 +70,14 @@ def test_a_plan_says_what_bounded_it_and_what_would_change_it():
     assert plan["pytorch"]["reason"].endswith("torch 2.15.0 (cu132) has no sm_70 (Tesla V100 SXM2 32GB)")
     assert plan["pytorch"]["would_change"] == "torch 2.14.1 (cu126): add pytorch to stack_sources"
     assert "ends with branch 580" in plan["driver"]["reason"]
-    assert plan["cuda"]["reason"].startswith("the last with volta")
+    assert plan["cuda"]["reason"].startswith("the last with volta, whose wheels bring NVRTC and no nvcc")
+
+
+def test_only_old_wheels_of_cuda_lack_a_compiler():
+    newer = resolve(host("debian12", stacks.A100), {"sources": ["pypi"], "components": ["cuda", "pytorch"]}, DATA)
+    packaged = resolve(host("ubuntu24.04", stacks.V100), {}, DATA)
+    assert (newer["cuda"]["source"], packaged["cuda"]["source"]) == ("pypi", "nvidia")
+    assert "nvcc" not in newer["cuda"]["reason"] + packaged["cuda"]["reason"]
 
 
 def test_a_loaded_driver_that_nobody_upgrades_is_what_would_change_the_wheel():

@@ -74,6 +74,7 @@ def wanted(options: Dict[str, Any], framework: str) -> Dict[str, Any]:
         "framework": framework,
         "gpus": gpus,
         "figures": options["figures"] or [],
+        "epochs": options["epochs"],
         "minimum_accuracy": options["minimum_accuracy"],
         "curve_tolerance": options["curve_tolerance"],
         "limit": options["timeout"],

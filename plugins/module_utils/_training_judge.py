@@ -23,7 +23,9 @@ ROUNDING = 1e-6
 # Fast mode may be worse than the plain loop by one point; the sampling error of both on the test images comes on top.
 FAST_POINTS = 0.01
 SIGMAS = 2.0
-MINIMUM_ACCURACY = {"digits": 0.90, "cifar10": 0.50}
+# The second is of a device alone with the usual number of epochs; fewer, or larger steps taken together, reach less.
+MINIMUM_ACCURACY = {"digits": (0.90, 0.90), "cifar10": (0.50, 0.65)}
+USUAL_EPOCHS = 10
 # What a training that counts cannot lack.
 NEEDED = ("loss_per_epoch", "accuracy", "images_per_second", "seconds")
 
@@ -275,10 +277,11 @@ def number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def least_accuracy(dataset: str, wanted: Dict[str, Any]) -> float:
-    """Return the accuracy that a host has to reach."""
+def least_accuracy(dataset: str, wanted: Dict[str, Any], together: bool = False) -> float:
+    """Return the accuracy that a device has to reach, or all of them together."""
     asked = wanted.get("minimum_accuracy")
-    return asked if asked is not None else MINIMUM_ACCURACY[dataset]
+    usual = wanted["epochs"] >= USUAL_EPOCHS and not together
+    return asked if asked is not None else MINIMUM_ACCURACY[dataset][usual]
 
 
 def _learning(plain: Dict[str, Any], label: str, dataset: str, wanted: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
@@ -529,13 +532,13 @@ def _joint_results(count, results, dataset, wanted, row) -> Iterator[Dict[str, A
     losses = [loss for result in results for loss in result["loss_per_epoch"]]
     if not all(number(loss) for loss in losses):
         yield finding("together.not_finite", count=count, loss=next(loss for loss in losses if not number(loss)))
-    elif results[0]["accuracy"] < least_accuracy(dataset["name"], wanted):
+    elif results[0]["accuracy"] < least_accuracy(dataset["name"], wanted, together=True):
         yield finding(
             "together.inaccurate",
             count=count,
             accuracy=results[0]["accuracy"],
             dataset=dataset["name"],
-            minimum=least_accuracy(dataset["name"], wanted),
+            minimum=least_accuracy(dataset["name"], wanted, together=True),
         )
     if row and results[0].get("trained_on") == "cuda":
         rate, peak = results[0].get("all_reduce_gb_per_second"), row.get("all_reduce_gb_per_second")

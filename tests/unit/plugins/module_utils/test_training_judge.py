@@ -26,6 +26,7 @@ WANTED = {
     "device": "auto",
     "expected": 3,
     "framework": "pytorch",
+    "epochs": 10,
     "gpus": [
         {"address": f"0000:{bus}:00.0", "model_key": "v100_sxm2_32", "model": "Tesla V100", "compute_capability": "7.0"}
         for bus in ("3b", "86", "d8")
@@ -544,3 +545,17 @@ def test_every_kind_of_finding_is_provoked_by_a_test_and_the_advice_has_no_gap()
     for kind in KINDS.values():
         assert kind.advice and kind.severity in ("fail", "warn", "info")
     assert sum(kind.severity == FAIL for kind in KINDS.values()) >= 40
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "together", "asked", "least"),
+    [
+        ("cifar10", 10, False, None, 0.65),
+        ("cifar10", 9, False, None, 0.5),
+        ("cifar10", 10, True, None, 0.5),
+        ("cifar10", 10, False, 0.7, 0.7),
+        ("digits", 1, False, None, 0.9),
+    ],
+)
+def test_what_a_device_has_to_reach_depends_on_what_it_is_given(dataset, epochs, together, asked, least):
+    assert judge.least_accuracy(dataset, {"epochs": epochs, "minimum_accuracy": asked}, together) == least

@@ -10,7 +10,7 @@ which installs from the first one's wheelhouse; both begin with empty caches. Wi
 of so many megabits a second, and the wheelhouse, which is on the host's side of it, does not. Last, a run that has
 nothing to do.
 
-    python3 tests/bench/environments.py [--rounds 3] [--mbit 200] [--with torch==2.15.0 ...]
+    python3 tests/bench/environments.py [--rounds 3] [--mbit 200] [--without-pip] [--with torch==2.15.0 ...]
 """
 
 from __future__ import annotations
@@ -169,10 +169,24 @@ def row(title: str, times: list[list[float]]) -> None:
     print(f"| {title} | {one:.2f} | {other:.2f} | {other / one:.1f} |", flush=True)
 
 
+def against_pip(bench: Bench, rounds: int) -> None:
+    """Print the rows that compare with pip."""
+    print("| | gpufleet | venv + pip | ratio |\n|---|---|---|---|")
+    for title, imports in (("made", []), ("made and proven by importing the four", IMPORTS)):
+        times: list[list[float]] = [[], []]
+        for turn in range(rounds + 1):
+            taken = bench.seconds(bench.ours, imports=imports), bench.seconds(bench.theirs, imports)
+            for side in (0, 1) if turn else ():
+                times[side].append(taken[side])
+        row(title, times)
+    print()
+
+
 def main() -> None:
     """Take turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without-pip", action="store_true", help="leave out the rows that compare with pip")
     parser.add_argument("--mbit", type=float, default=0, help="of the line to the index; 0 is the network as it is")
     parser.add_argument("--with", dest="more", nargs="*", default=[], help="further pins, such as torch==2.15.0")
     given = parser.parse_args()
@@ -184,16 +198,10 @@ def main() -> None:
     print(f"{given.rounds} rounds by turns, medians in seconds.\n")
     with tempfile.TemporaryDirectory(prefix="gpufleet-bench-") as place:
         bench = Bench(Path(place), uv, pins)
-        print("| | gpufleet | venv + pip | ratio |\n|---|---|---|---|")
-        for title, imports in (("made", []), ("made and proven by importing the four", IMPORTS)):
-            times: list[list[float]] = [[], []]
-            for turn in range(given.rounds + 1):
-                taken = bench.seconds(bench.ours, imports=imports), bench.seconds(bench.theirs, imports)
-                for side in (0, 1) if turn else ():
-                    times[side].append(taken[side])
-            row(title, times)
+        if not given.without_pip:
+            against_pip(bench, given.rounds)
         bench.fill()
-        print("\n| | second host, from the wheelhouse | first host, from the index | ratio |\n|---|---|---|---|")
+        print("| | second host, from the wheelhouse | first host, from the index | ratio |\n|---|---|---|---|")
         times = [[], []]
         for _turn in range(given.rounds):
             times[0].append(bench.from_empty(use_index=False, find_links=str(bench.scratch / "wheelhouse")))

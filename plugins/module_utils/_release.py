@@ -349,7 +349,8 @@ def download(wanted: Wanted, entry: Dict[str, Any], deadline: float) -> Dict[str
         if file_digest(target, algorithm).hexdigest() == digits:
             return noted
         os.unlink(target)
-    part, trouble = target + ".part", []
+    part = f"{target}.{os.uname().nodename}.part"  # hosts may share the folder
+    trouble = []
     for base in wanted.sources:
         url = join(base, entry["path"])
         for _attempt in range(TRIES):

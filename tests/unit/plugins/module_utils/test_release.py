@@ -309,10 +309,19 @@ def test_a_server_without_ranges_gives_the_whole_again(mirror, want):
     assert release.ensure(want())["downloads"][0]["bytes"] == len(SPARK)
 
 
+def test_what_another_host_fetches_into_the_same_folder_is_left_alone(mirror, want, tmp_path):
+    publish(mirror, SPARK)
+    (tmp_path / "cache").mkdir()
+    theirs = tmp_path / "cache" / (hashlib.sha512(SPARK).hexdigest()[:12] + "-s.tgz.other-host.part")
+    theirs.write_bytes(b"on its way")
+    assert release.ensure(want())["downloads"][0]["bytes"] == len(SPARK)
+    assert theirs.read_bytes() == b"on its way"
+
+
 def test_a_rest_of_another_file_is_thrown_away(mirror, want, tmp_path):
     publish(mirror, SPARK)
     (tmp_path / "cache").mkdir()
-    name = hashlib.sha512(SPARK).hexdigest()[:12] + "-s.tgz.part"
+    name = f"{hashlib.sha512(SPARK).hexdigest()[:12]}-s.tgz.{os.uname().nodename}.part"
     for rest in (b"rubbish", b"x" * (len(SPARK) + 5)):  # one that is resumed and found wrong, one that is too long
         (tmp_path / "cache" / name).write_bytes(rest)
         assert release.ensure(want())["path"]

@@ -56,8 +56,9 @@ def test_a_second_host_installed_from_the_first_ones_wheelhouse(host):
         assert {"pandas", "numpy", "uv"} <= {name.split("-")[0] for name in wheels}
         assert len([name for name in wheels if name.startswith("pandas-")]) == 2  # one for each Python
         return
+    assert host.check_output("/opt/second/uv/*/bin/uv --version").startswith("uv 0.13.9")
     code = "import pandas; print(pandas.__version__)"
-    second = host.check_output("/opt/gpufleet/envs/second/current/bin/python -c %s", code)
+    second = host.check_output("/opt/second/envs/second/current/bin/python -c %s", code)
     assert second == host.check_output("/opt/gpufleet/envs/locked/current/bin/python -c %s", code)
 
 

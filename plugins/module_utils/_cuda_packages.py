@@ -93,7 +93,7 @@ class AptSide:
     """The packages and the repository on a host with apt."""
 
     places = (CUDA_APT.key, CUDA_APT.pin, CUDA_APT.login, CUDA_APT.entry)  # the key before what needs it
-    entry = CUDA_APT.entry
+    entry, key = CUDA_APT.entry, CUDA_APT.key
 
     def __init__(self, host: Any, repository: Repository, archives: str) -> None:
         self.host = host
@@ -139,6 +139,9 @@ class AptSide:
             if file:
                 os.unlink(file)
 
+    def retire(self, key: str) -> None:
+        """Do nothing: apt trusts a file, and that is another one now."""
+
     def undo(self) -> None:
         """Do nothing: apt keeps nothing beside files and packages."""
 
@@ -151,7 +154,7 @@ class DnfSide:
     """
 
     places = (CUDA_DNF.key, CUDA_DNF.entry)
-    entry = CUDA_DNF.entry
+    entry, key = CUDA_DNF.entry, CUDA_DNF.key
 
     def __init__(self, host: Any, repository: Repository, archives: str) -> None:
         self.host = host
@@ -218,6 +221,10 @@ class DnfSide:
                 f"{', '.join(names)} could not be installed: {complaints(result)}; {left or 'all is as before'}"
             )
         shutil.rmtree(dnf.archives, ignore_errors=True)
+
+    def retire(self, key: str) -> None:
+        """Have rpm trust a key no more that was replaced."""
+        self.dnf.retire(key, os.path.dirname(CUDA_DNF.key))
 
     def undo(self) -> None:
         """Take back the keys that rpm came to trust."""
@@ -289,9 +296,12 @@ def settle_repository(
         return []
     if not check_mode:
         refuse_without_root("write " + ", ".join(changes))
+        old = host.read_text(side.key, quiet=True)
         side.repair()
         with taken_back(host, side):
             write(host, files, side.places)
             if any(files[path] for path in changes):
                 side.refresh(installed)
+        if side.key in changes:
+            side.retire(old)
     return [f"{path} {'is another one now' if files[path] else 'is not needed any more'}" for path in changes]

@@ -10,6 +10,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed, complaints
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import fingerprints
 
 QUERY_SECONDS = 120
 REPOSITORIES = "/etc/yum.repos.d"
@@ -82,6 +83,13 @@ class Dnf:
         """Have rpm trust keys no more."""
         for key in keys:
             self.host.run(["rpm", "--erase", key], QUERY_SECONDS)
+
+    def retire(self, key: str, folder: str) -> None:
+        """Have rpm trust a key no more that was replaced, unless another file of keys in a folder has it too."""
+        names = self.host.listdir(folder, quiet=True)
+        others = {one for name in names for one in fingerprints(self.host.read_text(f"{folder}/{name}", quiet=True))}
+        gone = [one[-8:].lower() for one in fingerprints(key) if one not in others]
+        self.distrust(name for name in self.trusted() if name[len(KEYS) + 1 :].split("-")[0] in gone)
 
     def _query(self, *argv: str) -> Result:
         return self.host.run(["rpm", "--query", *argv], QUERY_SECONDS)

@@ -22,9 +22,11 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import (
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import Choice, Driver
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run
 from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    CONTAINER_APT,
     CUDA_APT,
     apt_login,
     owners,
+    repository_entry,
     without_login,
     without_repository,
 )
@@ -158,6 +160,7 @@ class AptDriver:
         """Return the files that make the driver's packages available, an empty text for one that must not be."""
         wanted = self.wanted
         files = {_driver.SOURCES: "", _driver.KEYRING: "", _driver.PREFERENCES: "", _driver.LOGIN: ""}
+        files.update(self._container_files())
         if wanted.source == "distribution":
             files[_driver.PREFERENCES] = _driver.pin("", "", wanted.version or self.open_version())
             if self.run.system.name == "debian":
@@ -167,6 +170,17 @@ class AptDriver:
         files[_driver.PREFERENCES] = _driver.pin(wanted.repository_url, self.branch(), wanted.version)
         files[_driver.KEYRING] = self.run.key(_driver.KEYRING)
         files[_driver.LOGIN] = apt_login(wanted.repository_url)
+        return files
+
+    def _container_files(self) -> Dict[str, str]:
+        files = dict.fromkeys(filter(None, CONTAINER_APT), "")
+        others = [source for source in self.sources() if source["file"] != CONTAINER_APT.entry]
+        url = self.run.container_url(lambda url: owners(url, others))
+        if url:
+            entry = repository_entry(url, self.run.machine.arch, CONTAINER_APT.key)
+            files[CONTAINER_APT.entry] = f"# {_driver.HEADER}\n{entry}"
+            files[CONTAINER_APT.key] = self.run.container_key(CONTAINER_APT.key)
+            files[CONTAINER_APT.login] = apt_login(url)
         return files
 
     def duplicates(self) -> List[str]:
@@ -345,7 +359,9 @@ class AptDriver:
 
     def _needed(self) -> List[str]:
         if self.wanted.source != "distribution":
-            return [without_login(self.wanted.repository_url)]
+            urls = [self.wanted.repository_url]
+            urls += [self.wanted.container_toolkit_url] if self.wanted.container_toolkit else []
+            return [without_login(url) for url in urls if url]
         return [source["uri"] for source in _system.apt_sources(self.run.host) if source["type"] == "deb"]
 
     def _predict(self, branch: str, due: List[str]) -> None:
@@ -644,7 +660,7 @@ class AptDriver:
             self._remove_added()
         for path in (_driver.SOURCES, _driver.KEYRING, _driver.LOGIN, _driver.PREFERENCES, _driver.UNATTENDED):
             run.file(path, "")
-        for path in (_driver.PERSISTENCE, _driver.MODPROBE, _driver.MODULES_LOAD):
+        for path in (_driver.PERSISTENCE, _driver.MODPROBE, _driver.MODULES_LOAD, *filter(None, CONTAINER_APT)):
             run.file(path, "")
         run.initramfs()
         if run.check_mode:

@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._dnf import Q
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Run
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Result
 from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    CONTAINER_DNF,
     CUDA_DNF,
     dnf_entry,
     dnf_files,
@@ -31,6 +32,7 @@ STREAM = "/etc/dnf/modules.d/nvidia-driver.module"
 LOCKS = "/etc/dnf/plugins/versionlock.list"
 LOCK_PLUGIN = "python3-dnf-plugin-versionlock"
 NAME = "gpufleet-nvidia-driver"
+CONTAINER_NAME = "gpufleet-nvidia-container-toolkit"
 # Without a network, and without the driver's removal taking along what came with it: DKMS, the headers, the plugin.
 OFFLINE = ("--disablerepo=*", "--setopt=clean_requirements_on_remove=False")
 NOTHING = Result(0, "", "", None)
@@ -148,7 +150,7 @@ class DnfDriver:
         if not branch:
             raise Failed("which driver is wanted is not said: set nvidia_driver_branch")
         self.settle()
-        key = run.key(KEY)
+        key, container = run.key(KEY), self._container_files()
         others = dnf_owners(wanted.repository_url, dnf_files(run.host, REPOSITORY))
         doubles = [name for name in others if name != CUDA_DNF.entry]
         if doubles and wanted.duplicates == "report":
@@ -169,8 +171,12 @@ class DnfDriver:
         run.take_over(doubles)
         if CUDA_DNF.entry in others:
             run.take_from_cuda(CUDA_DNF, "")
-        run.file(KEY, key)
+        old = run.host.read_text(KEY, quiet=True)
+        if run.file(KEY, key) and not run.check_mode:
+            self.dnf.retire(old, os.path.dirname(KEY))
         run.file(REPOSITORY, dnf_entry(NAME, "NVIDIA driver", wanted.repository_url, KEY, _driver.HEADER))
+        for path, text in container.items():
+            run.file(path, text)
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
         run.sign()
         if (due or lacking or missing) and not run.check_mode:
@@ -186,6 +192,15 @@ class DnfDriver:
                 f"the packages of driver {branch} brought no kernel modules; does release {system.version} have it?"
             )
         return driver
+
+    def _container_files(self) -> Dict[str, str]:
+        """Return the files of the container toolkit's repository, empty where it is not ours to add."""
+        others = dnf_files(self.run.host, CONTAINER_DNF.entry)
+        url = self.run.container_url(lambda url: dnf_owners(url, others))
+        if not url:
+            return {CONTAINER_DNF.entry: "", CONTAINER_DNF.key: ""}
+        entry = dnf_entry(CONTAINER_NAME, "NVIDIA container toolkit", url, CONTAINER_DNF.key, _driver.HEADER)
+        return {CONTAINER_DNF.key: self.run.container_key(CONTAINER_DNF.key), CONTAINER_DNF.entry: entry}
 
     def _has(self, wanted: str) -> bool:
         """Say whether a package is installed that was asked for by its name, or by name and version."""
@@ -436,7 +451,7 @@ class DnfDriver:
                 self.dnf.must("remove", *names)
                 if enabled_stream(run.host.read_text(STREAM, quiet=True)):
                     self.dnf.must("module", "reset", "nvidia-driver")
-        for path in (REPOSITORY, KEY, _driver.MODPROBE, _driver.MODULES_LOAD):
+        for path in (REPOSITORY, KEY, CONTAINER_DNF.entry, CONTAINER_DNF.key, _driver.MODPROBE, _driver.MODULES_LOAD):
             run.file(path, "")
         run.initramfs()
         if not run.check_mode:

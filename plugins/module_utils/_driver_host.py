@@ -7,7 +7,7 @@
 import hashlib
 import json
 import os
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import (
     _driver,
@@ -17,7 +17,12 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import (
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
-from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import Files, mode_of, repository_key
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
+    Files,
+    mode_of,
+    owners,
+    repository_key,
+)
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import put_file, write_file
 
 MB = 1000 * 1000
@@ -52,6 +57,10 @@ class Wanted(NamedTuple):
     peermem: bool = False
     packages: Sequence[str] = ()
     dcgm: bool = False
+    container_toolkit: bool = False
+    container_toolkit_url: str = ""
+    container_toolkit_key: str = ""
+    container_toolkit_fingerprint: str = ""
     reboot: str = "never"
     minimum_free_mb: Optional[Dict[str, int]] = None
     lock_timeout: float = 600
@@ -135,6 +144,25 @@ class Run:
             self.check_mode,
         )
 
+    def container_url(self, owned: Callable[[str], List[str]]) -> str:
+        """Return the address of the container toolkit's repository if it is ours to add: no other file has it."""
+        url = self.wanted.container_toolkit_url if self.wanted.container_toolkit else ""
+        driver = [{"file": "", "uri": self.wanted.repository_url}]
+        return "" if not url or owners(url, driver) or owned(url) else url
+
+    def container_key(self, path: str) -> str:
+        """Return the text of the key of the container toolkit's repository, if it is the trusted one."""
+        wanted = self.wanted
+        return repository_key(
+            self.host,
+            path,
+            wanted.container_toolkit_key,
+            wanted.container_toolkit_fingerprint,
+            "nvidia_driver_container_toolkit_fingerprint",
+            wanted.ca_file,
+            self.check_mode,
+        )
+
     def take_from_cuda(self, files: Files, left: str) -> None:
         """Take the repository over from role cuda; of its entry stays what is ``left``."""
         for path in filter(None, files):
@@ -181,14 +209,15 @@ class Run:
 
     def companions(self, branch: str) -> List[str]:
         """Return the packages that are wanted beside the driver."""
+        names = [*self.wanted.packages, *([_driver.CONTAINER_TOOLKIT] if self.wanted.container_toolkit else [])]
         if not self.wanted.dcgm:
-            return list(self.wanted.packages)
+            return names
         if self.wanted.source != "nvidia":
             raise Failed(
                 f"DCGM is in NVIDIA's repository only, and the source is {self.wanted.source}; choose nvidia, or set "
                 "nvidia_driver_dcgm to false. Nothing was changed"
             )
-        return [*self.wanted.packages, _driver.dcgm_package(branch)]
+        return [*names, _driver.dcgm_package(branch)]
 
     def refuse_unsigned(self, prebuilt: bool) -> None:
         """Refuse to build what the kernel would not load."""

@@ -27,6 +27,11 @@ def ensure(host: Host, wanted: Wanted, check_mode: bool = False) -> Dict[str, An
         run.refuse_key()
     if wanted.source == "nvidia" and not (wanted.repository_url and wanted.repository_key):
         raise Failed("the source nvidia needs nvidia_driver_repository_url and nvidia_driver_repository_key")
+    if wanted.source == "runfile" and wanted.container_toolkit and wanted.state == "present":
+        raise Failed(
+            "the container toolkit comes beside a driver of packages, and the source is runfile; install it yourself, "
+            "and set nvidia_driver_container_toolkit to false. Nothing was changed"
+        )
     packages = (DnfDriver if run.system.name == "el" else AptDriver)(run)  # type: Any
     runfile = Runfile(run, packages)
     version, flavor, reboot = None, None, IDLE

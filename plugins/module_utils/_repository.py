@@ -40,6 +40,16 @@ CUDA_APT = Files(
     "/etc/apt/auth.conf.d/gpufleet-cuda.conf",
 )
 CUDA_DNF = Files("/etc/yum.repos.d/gpufleet-cuda.repo", "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpufleet-cuda")
+# The container toolkit's, beside the driver.
+CONTAINER_APT = Files(
+    "/etc/apt/sources.list.d/gpufleet-nvidia-container-toolkit.sources",
+    "/usr/share/keyrings/gpufleet-nvidia-container-toolkit.asc",
+    login="/etc/apt/auth.conf.d/gpufleet-nvidia-container-toolkit.conf",
+)
+CONTAINER_DNF = Files(
+    "/etc/yum.repos.d/gpufleet-nvidia-container-toolkit.repo",
+    "/etc/pki/rpm-gpg/RPM-GPG-KEY-gpufleet-nvidia-container-toolkit",
+)
 
 
 # ---- addresses and logins ----

@@ -149,6 +149,25 @@ options:
       O(source=nvidia).
     type: bool
     default: false
+  container_toolkit:
+    description: Whether the container toolkit (C(nvidia-container-toolkit)) is installed. Not with O(source=runfile).
+    type: bool
+    default: false
+  container_toolkit_url:
+    description: >-
+      Address of a repository that has it, flat for apt, C(https://nvidia.github.io/libnvidia-container/stable/deb/amd64)
+      or C(https://nvidia.github.io/libnvidia-container/stable/rpm/x86_64) for example, or a mirror. Empty means that a
+      source of the host has it already. Where another file names the repository, that one is used.
+    type: str
+    default: ""
+  container_toolkit_key:
+    description: The key that this repository is signed with, its text or an address, as O(repository_key).
+    type: str
+    default: ""
+  container_toolkit_fingerprint:
+    description: Full fingerprint of that key.
+    type: str
+    default: ""
   reboot:
     description: The policy of whoever calls. With V(always) the driver is changed below running programs.
     type: str
@@ -289,6 +308,10 @@ def main() -> None:
             "peermem": {"type": "bool", "default": False},
             "packages": {"type": "list", "elements": "str", "default": []},
             "dcgm": {"type": "bool", "default": False},
+            "container_toolkit": {"type": "bool", "default": False},
+            "container_toolkit_url": {"type": "str", "default": "", "no_log": True},
+            "container_toolkit_key": {"type": "str", "default": "", "no_log": False},  # a public key
+            "container_toolkit_fingerprint": text,
             "reboot": {"type": "str", "choices": ["never", "when_idle", "always"], "default": "never"},
             "minimum_free_mb": {"type": "dict", "default": {}},
             "lock_timeout": {"type": "int", "default": 600},
@@ -296,7 +319,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    hide_logins(module, [module.params[name] for name in ("repository_url", "repository_key", "runfile_url")])
+    addresses = ("repository_url", "repository_key", "runfile_url", "container_toolkit_url", "container_toolkit_key")
+    hide_logins(module, [module.params[name] for name in addresses])
     try:
         result = ensure(Host(), Wanted(**module.params), check_mode=module.check_mode)
     except Failed as failure:

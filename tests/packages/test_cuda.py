@@ -322,6 +322,7 @@ def test_a_compiler_for_wheels_comes_with_dnf_from_what_the_host_has(machine):
     assert host.versions("gcc-c++") == ["1-1.el9"] and host.ours() == []
 
 
+@pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
 def test_a_rotated_key_takes_the_place_of_the_old_one_once(host):
     old, new = host.keys()[0].strip(), host.keys("second")[0].strip()
     with pytest.raises(Refused, match=r"cannot be refreshed|is not signed with the key that was given"):
@@ -336,8 +337,11 @@ def test_a_rotated_key_takes_the_place_of_the_old_one_once(host):
     assert cuda(host, toolkit("12.9"), repository=wish)["changed"] is False
     assert cuda(host, toolkit("12.8"), toolkit("12.9"), repository=wish)["changed"]
     host.healthy()
+    if isinstance(host, DnfHost):  # rpm trusts beside files, and the old key no more
+        assert host.sh("rpm -qa gpg-pubkey | cut -d- -f3") == wish["fingerprint"][-8:].lower()
 
 
+@pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
 def test_ours_goes_when_another_file_came_to_name_the_repository(host):
     host.name(host.url)
     foretold = cuda(host, toolkit("12.9"), check_mode=True)
@@ -383,3 +387,52 @@ def test_what_else_is_in_cudas_file_stays_there(debian):
     assert cuda(debian, DEBIAN, toolkit("12.9"), repository={"non_free": True, **nvidia})["changed"] is False
     assert driver(debian)["changed"] is False
     debian.healthy()
+
+
+PLAIN = "p@ss:w%rd#x"
+LOGIN = "lab%40site:p%40ss%3Aw%25rd%23x"
+
+
+@pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
+def test_a_login_of_a_mirror_is_for_root_alone_and_never_shown(bare):
+    bare.machine.mirror(f"lab@site:{PLAIN}")
+    key, fingerprint = bare.keys()
+    plain = f"http://127.0.0.1:8000{bare.folder}"
+
+    def wish(login):
+        return {"url": plain.replace("//", f"//{login}@"), "key": key, "fingerprint": fingerprint}
+
+    before = bare.installed()
+    for login in ("lab%40site:wr0ng", "somebody"):
+        with pytest.raises(Refused, match="401") as caught:
+            cuda(bare, toolkit("12.9"), repository=wish(login))
+        assert "wr0ng" not in str(caught.value) and "somebody" not in str(caught.value)
+    assert bare.installed() == before and bare.ours() == []
+    assert cuda(bare, toolkit("12.9"), repository=wish(LOGIN))["changed"]
+    assert bare.sh(f"stat -c '%a %U' {bare.login}") == "600 root" and PLAIN in bare.sh(f"cat {bare.login}")
+    assert bare.sh("grep -rl 'ss:w' /etc /var/lib/gpufleet /opt 2>/dev/null || true") == bare.login
+    asked = bare.sh("wc -l < /root/mirror.log")
+    assert cuda(bare, toolkit("12.9"), repository=wish(LOGIN))["changed"] is False
+    assert bare.sh("wc -l < /root/mirror.log") == asked
+    bare.sh(f"chmod 644 {bare.login}")
+    mended = cuda(bare, toolkit("12.9"), repository=wish(LOGIN))
+    assert mended["reason"] == f"{bare.login} is another one now" and PLAIN not in json.dumps(mended)
+    assert bare.sh(f"stat -c %a {bare.login}") == "600"
+
+
+@pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
+def test_the_drivers_login_is_for_root_alone_too_and_goes_with_it(bare):
+    bare.machine.mirror(f"lab@site:{PLAIN}")
+    bare.url = f"http://{LOGIN}@127.0.0.1:8000{bare.folder}"
+    cuda(bare, toolkit("12.9"))
+    with pytest.raises(Refused, match="401") as caught:
+        driver(bare, repository_url=bare.url.replace("w%25", "wr0ng"))
+    assert "wr0ng" not in str(caught.value)
+    made = driver(bare)
+    assert made["version"] == "580.178.04" and "ss:w" not in json.dumps(made) and LOGIN not in json.dumps(made)
+    assert bare.sh(f"stat -c %a {bare.driver_login}") == "600" and bare.ours() == []
+    assert driver(bare)["changed"] is False and cuda(bare, toolkit("12.9"))["changed"] is False
+    bare.sh(f"chmod 644 {bare.driver_login}")
+    assert driver(bare)["reasons"] == [f"{bare.driver_login} is written"]
+    driver(bare, state="absent")
+    assert bare.sh("grep -rl 'ss:w' /etc /var/lib/gpufleet 2>/dev/null || true") == ""

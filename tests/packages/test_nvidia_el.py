@@ -216,6 +216,19 @@ def test_companions_come_with_the_driver_and_after_it(host, wish):
     assert host.driver(branch="580", dcgm=True, packages=["gcc-1"], **wish)["changed"] is False
 
 
+def test_the_container_toolkit_comes_from_the_repository_that_the_site_names(host, wish):
+    container = {f"container_toolkit_{name[11:]}": wish[name] for name in ("repository_key", "repository_fingerprint")}
+    container.update(container_toolkit=True, container_toolkit_url="file:///srv/container")
+    host.driver(branch="580", **wish)
+    added = host.driver(branch="580", **wish, **container)
+    assert added["reasons"][0] == "nvidia-container-toolkit is not installed"
+    assert "nvidia-container-toolkit=1.17.8" in installed(host)
+    assert host.driver(branch="580", **wish, **container)["changed"] is False
+    assert "container" not in locked(host)
+    host.driver(state="absent")
+    assert host.sh("find /etc -name '*gpufleet*'") == ""
+
+
 def test_only_the_trusted_key_is_taken(host, wish):
     with pytest.raises(Refused, match=r"and A{40} is trusted"):
         host.driver(branch="580", **{**wish, "repository_fingerprint": "A" * 40})

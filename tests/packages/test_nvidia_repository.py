@@ -179,6 +179,26 @@ def test_the_fabric_manager_is_of_exactly_the_drivers_version_where_an_nvswitch_
     host.assert_healthy()
 
 
+def test_the_container_toolkit_comes_from_the_repository_that_the_site_names(host):
+    packages = "dpkg-query -W -f '${Package} ' nvidia-container-toolkit 2>/dev/null || true"
+    with pytest.raises(Refused, match="does not have nvidia-container-toolkit"):
+        host.driver(branch="535", container_toolkit=True)
+    with pytest.raises(Refused, match="the source is runfile"):
+        host.driver(source="runfile", container_toolkit=True)
+    wish = {f"container_toolkit_{name[11:]}": value for name, value in key("first").items()}
+    wish.update(container_toolkit=True, container_toolkit_url="file:/repositories/container/deb/amd64")
+    with pytest.raises(Refused, match=r"and A{40} is trusted \(nvidia_driver_container_toolkit_fingerprint\)"):
+        host.driver(branch="535", **{**wish, "container_toolkit_fingerprint": "A" * 40})
+    for source in ({"branch": "535"}, {"branch": "580", **NVIDIA, **key("first")}):
+        assert host.driver(**source, **wish)["changed"]
+        assert host.sh(packages).strip() == "nvidia-container-toolkit"
+        assert host.driver(**source, **wish)["changed"] is False
+    assert "nvidia-container-toolkit" not in host.held()
+    host.driver(state="absent")
+    assert host.sh(packages) == "" and "gpufleet" not in host.sh("ls /etc/apt/* /usr/share/keyrings")
+    host.assert_healthy()
+
+
 def test_dcgm_comes_in_the_package_for_the_cuda_of_the_branch(host):
     wish = {**NVIDIA, **key("first"), "dcgm": True}
     host.driver(branch="550", **wish)

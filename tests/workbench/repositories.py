@@ -19,6 +19,7 @@ FOLDER/debian     a Debian archive: dists bookworm (and bookworm-updates with ne
 FOLDER/ubuntu     an Ubuntu archive: dists jammy
 FOLDER/deadsnakes an archive of Pythons for Ubuntu: dists jammy
 FOLDER/nvidia     NVIDIA's flat repositories: ubuntu2204/x86_64, debian12/x86_64
+FOLDER/container  the flat repository of the container toolkit
 FOLDER/runfiles   installers that behave as NVIDIA's .run files do, with a .sha256 beside each
 FOLDER/keys       first.asc, second.asc (as after a rotation), and their fingerprints in *.fingerprint
 """
@@ -557,6 +558,7 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
             }
             for system in ("debian12", "ubuntu2204")
         },
+        "container/deb/amd64": {"": [Deb("nvidia-container-toolkit", "1.17.8-1")]},
     }
 
 

@@ -41,6 +41,7 @@ for one in /lib/modules/*/build; do to=\${one%/build}/updates/dkms/${kind%%:*}; 
     spec nvidia-open "$version" "kmod-nvidia-open-dkms = $version, nvidia-driver-cuda = $version"
 done
 spec python3-dnf-plugin-versionlock 1 ''
+spec nvidia-container-toolkit 1.17.8 ''
 for name in dkms gcc make datacenter-gpu-manager-4-cuda12 datacenter-gpu-manager-4-cuda13; do spec "$name" 1 ''; done
 # CUDA: each toolkit tells the alternatives of itself; two versions of cuDNN and NCCL; a package of the site that gives way.
 for toolkit in 12-8:12.8.93 12-9:12.9.86 13-0:13.0.88; do
@@ -73,6 +74,9 @@ gpg --batch --armor --export rpm@example.org >/srv/nvidia/key.asc
 gpg --batch --with-colons --list-keys rpm@example.org | sed -n 's/^fpr:*\([0-9A-F]*\):.*/\1/p' | head -1 >/srv/nvidia/fingerprint
 cp $(find /root/rpms -name '*.rpm') /srv/nvidia/rhel9/x86_64/
 rpmsign --define '__gpg /usr/bin/gpg' --define '_gpg_name rpm@example.org' --addsign /srv/nvidia/rhel9/x86_64/*.rpm >/dev/null
+mkdir /srv/container
+mv /srv/nvidia/rhel9/x86_64/nvidia-container-toolkit-*.rpm /srv/container/
+createrepo_c --quiet /srv/container
 cd /srv/nvidia/rhel9/x86_64
 createrepo_c --quiet .
 cp -r /srv/nvidia/rhel9 /srv/nvidia/rhel10

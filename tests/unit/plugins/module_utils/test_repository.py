@@ -4,6 +4,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which files make a repository one of apt's or dnf's, who has it, which key is trusted, and where a login stands."""
 
+import base64
+import hashlib
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _repository as repository
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
@@ -75,16 +84,84 @@ def test_an_entry_goes_and_what_else_is_in_its_file_stays():
     assert repository.without_repository(f"# ours\n{non_free}", URL) == f"# ours\n{non_free}"
 
 
-def test_a_key_from_an_address_names_what_stands_in_the_way(tmp_path):
-    def fetch(address, ca_file=None):
-        return repository.repository_key(Host(str(tmp_path)), "/key", address, "A" * 40, "x", ca_file, False)
+BODY = b"\4" + b"a key of version 4"
+FINGERPRINT = hashlib.sha1(b"\x99" + len(BODY).to_bytes(2, "big") + BODY).hexdigest().upper()  # noqa: S324
+KEY = (
+    "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n"
+    + base64.b64encode(bytes([0x98, len(BODY)]) + BODY).decode("ascii")
+    + "\n-----END PGP PUBLIC KEY BLOCK-----\n"
+)
 
-    with pytest.raises(Failed, match=r"there is no CA bundle at /etc/site\.pem"):
-        fetch("https://example.org/key.asc", "/etc/site.pem")
+
+@pytest.fixture
+def site(tmp_path):
+    """Return the address of a key behind the site's own certificate, that certificate, and who asked for it."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl to make a certificate with")
+    key, ca, asked = str(tmp_path / "tls.key"), str(tmp_path / "ca.pem"), []
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", ca]
+    subprocess.check_output(command + subject, stderr=subprocess.STDOUT)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(KEY.encode("ascii"))
+
+        def log_message(self, *words):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://lab:p%40ss@127.0.0.1:{server.server_port}/nvidia.asc", ca, asked
+    server.shutdown()
+    server.server_close()
+
+
+def key_from(address, ca_file=None, there="/nothing", check_mode=False, fingerprint=FINGERPRINT):
+    return repository.repository_key(Host(), there, address, fingerprint, "x", ca_file, check_mode)
+
+
+def test_a_key_is_fetched_with_the_sites_certificate_and_its_login_once(site, tmp_path):
+    address, ca_file, asked = site
+    assert key_from(address, ca_file) == KEY
+    assert asked == [("/nvidia.asc", "Basic " + base64.b64encode(b"lab:p@ss").decode("ascii"))]
+    there = tmp_path / "there.asc"
+    there.write_text(KEY)
+    assert key_from(address, ca_file, str(there)) == KEY and key_from(address, "/no/bundle", check_mode=True)
+    assert len(asked) == 1
+    with pytest.raises(Failed, match=r"and A{40} is trusted"):
+        key_from(address, ca_file, str(there), fingerprint="A" * 40)  # another one is wanted than is there
+
+
+def test_a_certificate_that_is_not_trusted_is_said_without_the_login(site):
+    address, _ca, asked = site
+    with pytest.raises(Failed, match=r"has a certificate that is not trusted here; name .* in ca_file") as caught:
+        key_from(address)
+    assert asked == [] and "p%40ss" not in str(caught.value) and "https://127.0.0.1" in str(caught.value)
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(repository, "KEY_SECONDS", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        with pytest.raises(Failed, match=r"cannot be fetched: .* timed out"):
+            key_from(f"http://127.0.0.1:{silent.getsockname()[1]}/nvidia.asc")
+
+
+def test_a_key_from_an_address_names_what_stands_in_the_way(tmp_path):
+    with pytest.raises(Failed, match=r"there is no CA bundle at .*/site\.pem"):
+        key_from("https://example.org/key.asc", str(tmp_path / "site.pem"))
     with pytest.raises(
         Failed, match=r"^the repository's key cannot be fetched: file:///nothing/key\.asc .*o such file"
     ):
-        fetch("file:///nothing/key.asc")
+        key_from("file:///nothing/key.asc")
     with pytest.raises(Failed, match=r"cannot be fetched: http://127\.0\.0\.1:9/key\.asc Connection refused") as caught:
-        fetch("http://user:secret@127.0.0.1:9/key.asc")
+        key_from("http://user:secret@127.0.0.1:9/key.asc")
     assert "secret" not in str(caught.value)

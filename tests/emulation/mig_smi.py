@@ -5,12 +5,14 @@
 """A stand-in for nvidia-smi on two A100 of 40 GB and a V100, whose modes and instances are kept in $MIG_STATE.
 
 It prints what the real one prints, as far as it was seen published, and places instances as the real one may: in the
-last place that is free. Keys of the state beside the GPUs, for tests of what goes wrong:
+last place that is free. A start of the host makes pending modes the current ones and ends all instances. Keys of the
+state beside the GPUs, for tests of what goes wrong:
 
     "stuck": true        a change of the mode waits for a reset, which fails
     "reset": true        a change of the mode waits for a reset, which works
     "fail": "-cgi"       the first command that has this word fails, once
     "old": true          it knows no places of instances
+    "version": "535.1"   the driver that it says is loaded
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import sys
 from pathlib import Path
 
 STATE = Path(os.environ["MIG_STATE"])
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 # Name, number, memory slices, starts, GiB; an A100 of 40 GB as the MIG user guide has it.
 PROFILES = [
     ("1g.5gb", 19, 1, [0, 1, 2, 3, 4, 5, 6], "4.75"),
@@ -64,9 +67,8 @@ def xml(state: dict) -> str:
         )
     return (
         '<?xml version="1.0" ?>\n<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">\n<nvidia_smi_log>'
-        f"<driver_version>535.261.03</driver_version><attached_gpus>{len(parts)}</attached_gpus>"
-        + "".join(parts)
-        + "</nvidia_smi_log>"
+        f"<driver_version>{state.get('version', '535.261.03')}</driver_version>"
+        f"<attached_gpus>{len(parts)}</attached_gpus>" + "".join(parts) + "</nvidia_smi_log>"
     )
 
 
@@ -147,6 +149,10 @@ def main(argv: list[str]) -> None:
     """Answer one command."""
     state = json.loads(STATE.read_text(encoding="utf-8")) if STATE.exists() else fresh()
     state.setdefault("calls", []).append(" ".join(argv))
+    start, state["boot"] = state.get("boot"), BOOT.read_text(encoding="utf-8")
+    if start and start != state["boot"]:
+        for gpu in state["gpus"]:
+            gpu.update(mode=gpu.get("pending"), instances=[])
     STATE.write_text(json.dumps(state), encoding="utf-8")
     if argv == ["-q", "-x"]:
         print(xml(state))

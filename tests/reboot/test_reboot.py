@@ -25,6 +25,8 @@ REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no machine to reboot: {REASON}")
 START_SECONDS, LIFE_SECONDS, STARTS = 400, 3000, 5
 CONFIG = "/etc/modprobe.d/gpufleet-nvidia.conf"
+SMI = CHECKOUT / "tests" / "emulation" / "mig_smi.py"
+MIG = "/root/mig.json"
 PLAY = """
 - hosts: all
   gather_facts: false
@@ -117,7 +119,12 @@ class Machine:
         """Return which of the two modules are loaded."""
         return [line.split()[0] for line in self.sh("cat /proc/modules").splitlines() if line.startswith(("no", "nv"))]
 
-    def play(self, playbook: str, program: str = "ansible-playbook", **variables: str) -> tuple[int, str]:
+    def put(self, path: str, text: str) -> None:
+        """Write a program into the machine."""
+        words = ["ssh", *self.ssh(), "-p", str(self.port), "root@127.0.0.1", f"cat >{path} && chmod 755 {path}"]
+        subprocess.run(words, input=text, text=True, check=True, timeout=120)
+
+    def play(self, playbook: str, program: str = "ansible-playbook", **variables: object) -> tuple[int, str]:
         """Run a playbook on the machine, and return the status and what Ansible said."""
         (self.path / "ansible.cfg").write_text("[ssh_connection]\npipelining = true\n")
         (self.path / "inventory").write_text("[workstations]\ngpu01\n")
@@ -144,10 +151,15 @@ class Machine:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def role(self, policy: str) -> tuple[int, str]:
+    def role(self, policy: str, **variables: object) -> tuple[int, str]:
         """Give the machine the role."""
         (self.path / "play.yml").write_text(PLAY)
-        return self.play(str(self.path / "play.yml"), policy=policy)
+        return self.play(str(self.path / "play.yml"), policy=policy, **variables)
+
+    def instances(self) -> list[list[str]]:
+        """Return how the stand-in for nvidia-smi says that the two A100 are cut."""
+        state = json.loads(self.sh(f"nvidia-smi -q -x >/dev/null; cat {MIG}"))
+        return [sorted(one["name"] for one in gpu["instances"] if gpu["mode"]) for gpu in state["gpus"][:2]]
 
     def stop(self) -> None:
         """End the machine and remove its disk."""
@@ -235,6 +247,28 @@ def test_a_further_run_changes_nothing_and_does_not_reboot(host):
     assert status == 0, said
     assert "changed=0" in said
     assert (host.boot_id(), host.sh("sha256sum /boot/initrd.img-*")) == (start, first_root)
+
+
+def test_a_mig_mode_that_waits_for_a_reboot_gets_it_where_the_policy_says_so(host):
+    host.put("/usr/local/lib/mig_smi.py", SMI.read_text())
+    host.put("/usr/local/bin/nvidia-smi", f'#!/bin/sh\nMIG_STATE={MIG} exec python3 /usr/local/lib/mig_smi.py "$@"\n')
+    gpus = [{"mode": False, "pending": False, "instances": []} for _index in range(2)]
+    host.put(MIG, json.dumps({"gpus": gpus, "stuck": True, "version": VERSION}))
+    layout = {"0": ["1g.5gb", "2g.10gb", "4g.20gb"]}
+    start = host.boot_id()
+    status, said = host.role("never", nvidia_driver_mig=layout)
+    assert status == 2, said
+    assert "the MIG mode of GPU 0 changes with a reset that is not possible, and only a reboot changes that" in said
+    assert (host.boot_id(), host.instances()) == (start, [[], []])
+    status, said = host.role("when_idle", nvidia_driver_mig=layout)
+    assert status == 0, said
+    assert "failed=0" in said and "Cut the GPUs whose mode waited for the reboot" in said
+    assert host.boot_id() != start
+    assert host.instances() == [["1g.5gb", "2g.10gb", "4g.20gb"], []]
+    start = host.boot_id()
+    status, said = host.role("when_idle", nvidia_driver_mig=layout)
+    assert status == 0, said
+    assert "changed=0" in said and host.boot_id() == start
 
 
 def test_where_the_reboot_does_not_bring_the_driver_the_host_fails(host):

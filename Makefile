@@ -13,7 +13,7 @@ VENV := .venv
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The longest first, so that two at a time end together. Not among them, each with SCENARIO=NAME: tensorflow (10 GB on two hosts),
-# cuda_distribution, nvidia_driver, spark.
+# cuda_distribution, nvidia_driver, nvidia_driver_switch, spark.
 SCENARIO ?= training_check default pytorch python cuda environments bootstrap
 PARALLEL ?= 2
 

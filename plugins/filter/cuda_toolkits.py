@@ -44,8 +44,8 @@ _value:
     - C(toolkits), and C(refused) with one sentence for each toolkit that cannot be.
     - C(architectures), the compute capabilities of the host's GPUs; C(runnable), whether a kernel can be run there now.
     - C(distribution) and C(nvidia), whether one of the toolkits comes from there.
-    - C(repository), the address of NVIDIA's repository for the host's system, and C(fingerprint), that of its key;
-      empty where it is not known.
+    - C(repository), the address of NVIDIA's repository for the host's system, C(key), that of its key, and the key's
+      C(fingerprint); each empty where it is not known.
   type: dict
   sample:
     toolkits: [{version: "12.9", pins: ["cuda-toolkit[all]==12.9.2"], packages: []}]
@@ -55,6 +55,7 @@ _value:
     distribution: false
     nvidia: false
     repository: https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/
+    key: https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/3bf863cc.pub
     fingerprint: EB693B3035CD5710E231E123A4B469963BF863CC
 """
 

@@ -211,8 +211,8 @@ class DnfSide:
         changes, removals = dnf.simulate(names)
         if removals:
             raise Refused(f"dnf would remove {', '.join(removals)} for {', '.join(names)}; nothing was changed")
-        before = dnf.packages()
         dnf.download(names)
+        before = dnf.packages()
         dnf.keep({name: before[name] for name in changes if name in before})
         result = dnf.install(names)
         if result.rc != 0:
@@ -233,6 +233,10 @@ class DnfSide:
 
 def key_of(host: Any, path: str, repository: Repository, check_mode: bool) -> str:
     """Return the text of the repository's key."""
+    if not repository.key:
+        raise Failed(
+            f"the key of {without_login(repository.url)} is not known; set cuda_repository_key, a text or an address"
+        )
     return repository_key(host, path, repository.key, repository.fingerprint, OPTION, repository.ca_file, check_mode)
 
 

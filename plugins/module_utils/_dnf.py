@@ -77,7 +77,10 @@ class Dnf:
 
     def trusted(self) -> List[str]:
         """Return the keys that rpm trusts, as the packages that it makes of them."""
-        return [name for name in self._query("--all", KEYS).stdout.split() if name.startswith(KEYS)]
+        answer = self._query("--all", KEYS)
+        if answer.rc != 0:
+            raise Failed(f"rpm does not say which keys it trusts: {complaints(answer)}")
+        return [name for name in answer.stdout.split() if name.startswith(KEYS)]
 
     def distrust(self, keys: Iterable[str]) -> None:
         """Have rpm trust keys no more."""

@@ -83,8 +83,9 @@ def apt_login(url: str) -> str:
         raise Failed(
             f"the login for {bare} has white space in it or no user, which apt cannot take; give the host another"
         )
-    # With its scheme: else apt would send a login over https only.
-    return f"machine {bare.rstrip('/')}/ login {user}" + (f" password {password}" if password else "") + "\n"
+    # Without a scheme, apt sends a login over https only; with one, apt before 2 does not know whom it is meant for.
+    words = f"login {user}" + (f" password {password}" if password else "")
+    return "".join(f"machine {place}/ {words}\n" for place in (without_login(url), _address(url)))
 
 
 # ---- entries ----

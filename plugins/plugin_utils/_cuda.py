@@ -14,6 +14,7 @@ from ansible_collections.gpufleet.workstation.plugins.plugin_utils._options impo
     against_cuda,
     against_cudnn,
     in_repository,
+    repository,
 )
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import number
 
@@ -51,16 +52,16 @@ def toolkits_for(
             made.append(_toolkit(wish, question, driver or question.host["driver_version"]))
         except Impossible as why:
             refused.append(f"CUDA {wish['version']} {why}")
-    there = data["cuda"]["systems"].get(question.system) or {}
-    key = data["cuda"]["keys"].get(there.get("key")) or {}
+    there = repository(question) if question.system in data["cuda"]["systems"] else {}
     capabilities = {gpu["compute_capability"] for gpu in question.host["gpus"] if gpu["compute_capability"]}
     return {
         "toolkits": made,
         "refused": refused,
         "architectures": sorted(capabilities, key=number),
         "runnable": bool(question.host["driver_version"]) and not question.host["emulated"] and bool(capabilities),
-        "repository": data["cuda"]["repository"].format(folder=there.get("folder"), machine=question.host["machine"]),
-        "fingerprint": key.get("fingerprint") or "",
+        "repository": there.get("url") or "",
+        "key": there.get("key") or "",
+        "fingerprint": there.get("fingerprint") or "",
         "nvidia": any(wish.get("source") == "nvidia" for wish in wishes),
         "distribution": any(wish.get("source") == "distribution" for wish in wishes),
     }

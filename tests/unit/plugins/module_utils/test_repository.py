@@ -57,7 +57,8 @@ def test_a_login_is_taken_out_of_an_address_and_decoded():
 
 
 def test_apt_is_told_a_login_beside_the_entry_and_only_for_its_address():
-    assert repository.apt_login(WITH_LOGIN) == f"machine {URL}/ login lab@site password p%s@s\n"
+    words = "login lab@site password p%s@s\n"
+    assert repository.apt_login(WITH_LOGIN) == f"machine {URL}/ {words}machine {URL[8:]}/ {words}"
     assert repository.apt_login(URL) == ""
     assert "@" not in repository.repository_entry(WITH_LOGIN, "x86_64", "/key")
     assert 'origin "mirror.example.org"' in repository.origin_pin(WITH_LOGIN, 50)

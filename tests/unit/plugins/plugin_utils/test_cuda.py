@@ -145,6 +145,15 @@ def test_a_kernel_can_be_run_where_a_driver_is_loaded_and_the_gpu_is_real():
     assert not made(wish, facts(driver="580.178.04"))["runnable"]
 
 
+def test_the_repository_and_its_key_are_named_where_they_are_known():
+    wish = {"version": "12.9"}
+    debian = made(wish, facts("a100"))
+    assert debian["repository"].endswith("/debian12/x86_64/") and len(debian["fingerprint"]) == 40
+    assert debian["key"] == debian["repository"] + "3bf863cc.pub"
+    other = made(wish, {**facts("a100"), "distribution": "Archlinux", "os_family": "Archlinux"})
+    assert (other["repository"], other["key"], other["fingerprint"]) == ("", "", "")
+
+
 def test_a_misspelt_word_is_named():
     with pytest.raises(ValueError, match="a toolkit has cuddn; there are version, source"):
         made({"version": "12.9", "cuddn": "9.10"}, facts("a100"))

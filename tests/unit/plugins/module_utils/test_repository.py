@@ -108,6 +108,7 @@ def site(tmp_path):
         def do_GET(self):
             asked.append((self.path, self.headers.get("Authorization")))
             self.send_response(200)
+            self.send_header("Content-Length", str(len(KEY)))  # nobody has to guess where the answer ends
             self.end_headers()
             self.wfile.write(KEY.encode("ascii"))
 

@@ -20,7 +20,7 @@ MODULES = "find /lib/modules -name 'nvidia*.ko*' | grep -vE -- '-(drm|modeset|pe
 def run(playbook, **variables):
     """Run a playbook as a user does."""
     words = ["-i", os.environ["MOLECULE_INVENTORY_FILE"], "-e", json.dumps(variables), "--diff", playbook]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(["ansible-playbook", *words], capture_output=True, text=True, check=False, env=environment)
 
 

@@ -92,3 +92,29 @@ def test_check_mode_judges_as_well_and_a_misspelt_rule_is_named(tmp_path):
     status, said, touched = play(tmp_path, "--check", preflight_severity={"memory.uncorected": "warn"})
     assert (status, touched) == (2, [])
     assert "preflight_severity names the rule 'memory.uncorected'" in said
+
+
+def test_a_host_that_was_provisioned_is_not_refused_for_what_that_took(tmp_path):
+    # Real facts of this machine, whose disk is smaller than what is asked for.
+    root = tmp_path / "gpufleet"
+    less = {f"preflight_minimum_{name}": 0 for name in ("memory_gb", "nvme_tb", "processors")}
+    tasks = [
+        {"gpufleet.workstation.host_facts": {"paths": [str(root)]}},
+        {"ansible.builtin.import_role": {"name": "gpufleet.workstation.preflight"}},
+    ]
+    (tmp_path / "ansible.cfg").touch()
+    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    given = {
+        **less,
+        "preflight_root": str(root),
+        "preflight_minimum_root_gb": 10**9,
+        "preflight_minimum_free_gb": {},
+        "preflight_severity": {"packages.busy": "warn", "packages.interrupted": "warn", "clock.offset": "warn"},
+        "ansible_python_interpreter": sys.executable,
+    }
+    words = ["playbook", "play.json", "-i", "gpu01,", "-c", "local", "-e", json.dumps(given)]
+    done = controller(tmp_path, *words)
+    assert done.returncode == 2 and "set preflight_severity for disk.space." in " ".join(done.stdout.split())
+    root.mkdir()
+    done = controller(tmp_path, *words)
+    assert done.returncode == 0 and "1e+09 GB needed" in " ".join((done.stdout + done.stderr).split()), done.stdout

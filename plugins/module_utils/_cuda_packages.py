@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._repository i
     CUDA_APT,
     CUDA_DNF,
     apt_login,
+    as_before,
     dnf_entry,
     dnf_files,
     dnf_owners,
@@ -31,7 +32,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._repository i
     repository_key,
     without_login,
 )
-from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, put_file, write_file
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused, put_file
 
 NAME = "gpufleet-cuda"
 HEADER = "Written by gpufleet.workstation."
@@ -247,16 +248,11 @@ def side_of(host: Any, repository: Repository, archives: str) -> Any:
 
 @contextmanager
 def taken_back(host: Any, side: Any) -> Iterator[None]:
-    """Have the files of the repository as they were before, if what is done meanwhile fails."""
-    before = {path: host.read_bytes(path, quiet=True) for path in side.places}
+    """Have the repository as it was before, if what is done meanwhile fails."""
     try:
-        yield
+        with as_before(host, side.places):
+            yield
     except BaseException:
-        for path, data in before.items():
-            if data:
-                write_file(host.path(path), data, mode_of(data.decode("utf-8", "replace")))
-            elif os.path.exists(host.path(path)):
-                os.unlink(host.path(path))
         side.undo()
         raise
 

@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._repository i
     CONTAINER_APT,
     CUDA_APT,
     apt_login,
+    as_before,
     owners,
     repository_entry,
     without_login,
@@ -341,18 +342,20 @@ class AptDriver:
             run.refuse_full()
         run.reasons += due + [f"kernel {release} has no module of it" for release in lacking if not due]
         run.reasons += [f"{name} is not installed" for name in missing if not due and not lacking]
-        run.take_over(doubles)
-        self.take_from_cuda()
-        changed = [run.file(path, text) for path, text in files.items()]
+        install = due or lacking or missing or self.wanted.upgrade
+        with as_before(run.host, [*files, *doubles, *CUDA_APT]):
+            run.take_over(doubles)
+            self.take_from_cuda()
+            changed = [run.file(path, text) for path, text in files.items()]
+            if (install or any(changed)) and not run.check_mode:
+                self.apt.update(self._needed())
         run.file(_driver.MODPROBE, _driver.modprobe_conf())
         run.sign()
-        if due or lacking or missing or self.wanted.upgrade:
-            if run.check_mode:
-                self._predict(branch, due)
-                return (self.wanted.version or branch or None), self.wanted.flavor
+        if install and run.check_mode:
+            self._predict(branch, due)
+            return (self.wanted.version or branch or None), self.wanted.flavor
+        if install:
             self._install(lacking, keep=not due and not self.wanted.upgrade)
-        elif any(changed) and not run.check_mode:
-            self.apt.update(self._needed())
         self._finish()
         driver = self.driver()
         return driver.version, driver.flavor
@@ -379,7 +382,6 @@ class AptDriver:
     def _install(self, lacking: List[str], keep: bool) -> None:
         """Install what is missing; ``keep``: not the driver, which stays what it is though there may be a newer one."""
         run, apt = self.run, self.apt
-        apt.update(self._needed())
         self.packages = apt.packages()
         branch = self.branch()
         if not branch:

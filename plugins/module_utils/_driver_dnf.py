@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._host import 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
     CONTAINER_DNF,
     CUDA_DNF,
+    as_before,
     dnf_entry,
     dnf_files,
     dnf_owners,
@@ -168,19 +169,20 @@ class DnfDriver:
             run.refuse_full()
         run.reasons += due + [f"kernel {name} has no module of it" for name in lacking]
         run.reasons += [f"{name} is not installed" for name in missing]
-        run.take_over(doubles)
-        if CUDA_DNF.entry in others:
-            run.take_from_cuda(CUDA_DNF, "")
-        old = run.host.read_text(KEY, quiet=True)
-        if run.file(KEY, key) and not run.check_mode:
-            self.dnf.retire(old, os.path.dirname(KEY))
-        run.file(REPOSITORY, dnf_entry(NAME, "NVIDIA driver", wanted.repository_url, KEY, _driver.HEADER))
-        for path, text in container.items():
-            run.file(path, text)
-        run.file(_driver.MODPROBE, _driver.modprobe_conf())
-        run.sign()
-        if (due or lacking or missing) and not run.check_mode:
-            self._install(branch, missing, lacking, bool(due))
+        files = {KEY: key, **container}
+        files[REPOSITORY] = dnf_entry(NAME, "NVIDIA driver", wanted.repository_url, KEY, _driver.HEADER)
+        with as_before(run.host, [*files, *doubles, *CUDA_DNF]):
+            run.take_over(doubles)
+            if CUDA_DNF.entry in others:
+                run.take_from_cuda(CUDA_DNF, "")
+            old = run.host.read_text(KEY, quiet=True)
+            for path, text in files.items():
+                if run.file(path, text) and path == KEY and not run.check_mode:
+                    self.dnf.retire(old, os.path.dirname(KEY))
+            run.file(_driver.MODPROBE, _driver.modprobe_conf())
+            run.sign()
+            if (due or lacking or missing) and not run.check_mode:
+                self._install(branch, missing, lacking, bool(due))
         if run.check_mode and due:
             return wanted.version or branch, wanted.flavor
         run.file(_driver.MODULES_LOAD, _driver.modules_load(wanted.peermem))

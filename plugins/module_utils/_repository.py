@@ -13,11 +13,13 @@ import http.client
 import os
 import re
 import struct
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._download import open_url, why_not
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import write_file
 
 KEY_SECONDS = 30
 KEY_LIMIT = 1 << 20
@@ -72,6 +74,23 @@ def without_login(url: str) -> str:
 def mode_of(text: str) -> int:
     """Return the mode of one of these files: a login is for root alone."""
     return 0o600 if re.search(r"^(machine .* login |username=|password=)", text, re.MULTILINE) else 0o644
+
+
+@contextmanager
+def as_before(host: Any, paths: Iterable[str]) -> Iterator[None]:
+    """Have these files be as they were before, if what is done meanwhile fails."""
+    before = {path: host.read_bytes(path, quiet=True) for path in paths if path}
+    try:
+        yield
+    except BaseException:
+        for path, data in before.items():
+            if host.read_bytes(path, quiet=True) == data:
+                continue
+            if data:
+                write_file(host.path(path), data, mode_of(data.decode("utf-8", "replace")))
+            elif os.path.exists(host.path(path)):
+                os.unlink(host.path(path))
+        raise
 
 
 def apt_login(url: str) -> str:

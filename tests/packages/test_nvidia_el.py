@@ -175,6 +175,14 @@ def test_a_removed_driver_leaves_nothing(host, wish):
     assert host.driver(state="absent", **wish)["changed"] is False
 
 
+def test_a_repository_that_does_not_answer_leaves_no_entry_behind(host, wish):
+    host.write("/etc/yum.repos.d/cuda.repo", "[cuda]\nname=x\nbaseurl=file:///srv/nothing/\nenabled=0\n")
+    with pytest.raises(Refused, match="No package was changed"):
+        host.driver(branch="580", duplicates="remove", **{**wish, "repository_url": "file:///srv/nothing"})
+    assert "baseurl=file:///srv/nothing/" in host.sh("cat /etc/yum.repos.d/cuda.repo")
+    assert host.sh("find /etc/yum.repos.d /etc/pki/rpm-gpg -name '*gpufleet*' ! -name '*.gpufleet-backup'") == ""
+
+
 def test_an_entry_of_somebody_else_is_reported_and_put_aside_when_that_is_allowed(host, wish):
     host.write("/etc/yum.repos.d/cuda.repo", "[cuda]\nname=x\nbaseurl=file:///srv/nvidia/rhel9/x86_64\n")
     with pytest.raises(Refused, match=r"/etc/yum\.repos\.d/cuda\.repo has file:"):

@@ -100,6 +100,11 @@ def test_a_rotated_key_takes_the_place_of_the_old_one(host):
     host.sh("rm /srv/nvidia; ln -s /repositories/rotated/nvidia /srv/nvidia")
     with pytest.raises(Refused, match="cannot be refreshed"):
         host.driver(branch="580", upgrade=True, **NVIDIA, **key("first"))
+    before = host.sh("cat /usr/share/keyrings/gpufleet-nvidia-driver.asc /etc/apt/sources.list.d/gpufleet*")
+    dead = {**NVIDIA, "repository_url": "file:/srv/nothing/debian12/x86_64"}
+    with pytest.raises(Refused, match="cannot be refreshed"):
+        host.driver(branch="580", **dead, **key("second"))
+    assert host.sh("cat /usr/share/keyrings/gpufleet-nvidia-driver.asc /etc/apt/sources.list.d/gpufleet*") == before
     assert host.driver(branch="580", **NVIDIA, **key("second"))["changed"] is True
     assert host.sh("apt-get update 2>&1 | grep -c '^[EW]' || true") == "0"
     assert host.sh("ls /usr/share/keyrings | grep gpufleet") == "gpufleet-nvidia-driver.asc"
@@ -132,9 +137,12 @@ def test_a_mirror_in_the_middle_of_its_sync_is_asked_again_and_named_at_last(hos
     if works:
         assert host.driver(branch="580", **wish)["version"] == "580.178.04"
     else:
+        foreign = "deb [signed-by=/repositories/keys/first.asc] http://127.0.0.1:8000/debian12/x86_64/ /"
+        host.write("/etc/apt/sources.list.d/cuda.list", foreign)
         with pytest.raises(Refused, match=r"cannot be refreshed, tried 3 times: .*127\.0\.0\.1:8000"):
-            host.driver(branch="580", **wish)
-        assert host.installed() == set()
+            host.driver(branch="580", duplicates="remove", **wish)
+        assert host.installed() == set() and host.sh("cat /etc/apt/sources.list.d/cuda.list") == foreign
+        assert host.sh("find /etc/apt /usr/share/keyrings -name 'gpufleet*' | xargs -r cat") == ""
     host.assert_healthy()
 
 

@@ -1,6 +1,7 @@
 """What a user can rely on once a host was checked, and that the check can fail: with PyTorch and with TensorFlow."""
 
 import json
+import re
 
 import pytest
 
@@ -125,7 +126,8 @@ def test_a_numpy_of_another_abi_has_its_sentence(host, check, framework, python)
 def test_a_host_that_is_given_no_time_fails_and_nothing_goes_on(host, check):
     training = check(epochs=100000, timeout=75)
     assert codes(training) == ["training.hung"]
-    assert "while it was in epoch" in training["reason"]
+    # A busy machine may not come to the first epoch in its share of the time.
+    assert re.search(r"while it was (in epoch|compiling the step)", training["reason"]), training["reason"]
     assert training["seconds"] < 75 + 5
     assert not host.run("pgrep -f training_check.worker").stdout.strip()
 

@@ -78,19 +78,28 @@ def mode_of(text: str) -> int:
 
 @contextmanager
 def as_before(host: Any, paths: Iterable[str]) -> Iterator[None]:
-    """Have these files be as they were before, if what is done meanwhile fails."""
-    before = {path: host.read_bytes(path, quiet=True) for path in paths if path}
+    """Have these files be as they were before, with the modes they had, if what is done meanwhile fails."""
+    places = [host.path(path) for path in paths if path]
+    before = {place: _state(place) for place in places}
     try:
         yield
     except BaseException:
-        for path, data in before.items():
-            if host.read_bytes(path, quiet=True) == data:
+        for place, state in before.items():
+            if _state(place) == state:
                 continue
-            if data:
-                write_file(host.path(path), data, mode_of(data.decode("utf-8", "replace")))
-            elif os.path.exists(host.path(path)):
-                os.unlink(host.path(path))
+            if state:
+                write_file(place, *state)
+            else:
+                os.unlink(place)
         raise
+
+
+def _state(place: str) -> Optional[Tuple[bytes, int]]:
+    """Return content and mode of a file; None where there is none."""
+    if not os.path.exists(place):
+        return None
+    with open(place, "rb") as file:
+        return file.read(), os.fstat(file.fileno()).st_mode & 0o7777
 
 
 def apt_login(url: str) -> str:

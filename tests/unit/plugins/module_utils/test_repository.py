@@ -167,3 +167,15 @@ def test_a_key_from_an_address_names_what_stands_in_the_way(tmp_path):
     with pytest.raises(Failed, match=r"cannot be fetched: http://127\.0\.0\.1:9/key\.asc Connection refused") as caught:
         key_from("http://user:secret@127.0.0.1:9/key.asc")
     assert "secret" not in str(caught.value)
+
+
+def test_what_fails_gives_files_back_with_the_modes_they_had(tmp_path):
+    host, theirs, ours = Host(str(tmp_path)), tmp_path / "theirs.list", tmp_path / "ours.list"
+    theirs.write_text("deb https://lab:secret@mirror.example.org/cuda /\n")
+    theirs.chmod(0o600)
+    with pytest.raises(ZeroDivisionError), repository.as_before(host, ["/theirs.list", "/ours.list", ""]):
+        theirs.rename(tmp_path / "theirs.list.gpufleet-backup")
+        ours.write_text("deb ...")
+        raise ZeroDivisionError
+    assert "secret" in theirs.read_text() and theirs.stat().st_mode & 0o777 == 0o600
+    assert not ours.exists()

@@ -180,7 +180,7 @@ class AptDriver:
         if url:
             entry = repository_entry(url, self.run.machine.arch, CONTAINER_APT.key)
             files[CONTAINER_APT.entry] = f"# {_driver.HEADER}\n{entry}"
-            files[CONTAINER_APT.key] = self.run.container_key(CONTAINER_APT.key)
+            files[CONTAINER_APT.key] = self.run.key(CONTAINER_APT.key, "container_toolkit")
             files[CONTAINER_APT.login] = apt_login(url)
         return files
 

@@ -202,7 +202,7 @@ class DnfDriver:
         if not url:
             return {CONTAINER_DNF.entry: "", CONTAINER_DNF.key: ""}
         entry = dnf_entry(CONTAINER_NAME, "NVIDIA container toolkit", url, CONTAINER_DNF.key, _driver.HEADER)
-        return {CONTAINER_DNF.key: self.run.container_key(CONTAINER_DNF.key), CONTAINER_DNF.entry: entry}
+        return {CONTAINER_DNF.key: self.run.key(CONTAINER_DNF.key, "container_toolkit"), CONTAINER_DNF.entry: entry}
 
     def _has(self, wanted: str) -> bool:
         """Say whether a package is installed that was asked for by its name, or by name and version."""

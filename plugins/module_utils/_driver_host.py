@@ -131,16 +131,16 @@ class Run:
         self.diff.append(diff)
         return True
 
-    def key(self, path: str) -> str:
-        """Return the text of the repository's key, if it is the trusted one; C(path) is where the host has it."""
-        wanted = self.wanted
+    def key(self, path: str, whose: str = "repository") -> str:
+        """Return the text of a repository's key, if it is the trusted one; C(path) is where the host has it."""
+        option = whose + "_fingerprint"
         return repository_key(
             self.host,
             path,
-            wanted.repository_key,
-            wanted.repository_fingerprint,
-            "nvidia_driver_repository_fingerprint",
-            wanted.ca_file,
+            getattr(self.wanted, whose + "_key"),
+            getattr(self.wanted, option),
+            "nvidia_driver_" + option,
+            self.wanted.ca_file,
             self.check_mode,
         )
 
@@ -149,19 +149,6 @@ class Run:
         url = self.wanted.container_toolkit_url if self.wanted.container_toolkit else ""
         driver = [{"file": "", "uri": self.wanted.repository_url}]
         return "" if not url or owners(url, driver) or owned(url) else url
-
-    def container_key(self, path: str) -> str:
-        """Return the text of the key of the container toolkit's repository, if it is the trusted one."""
-        wanted = self.wanted
-        return repository_key(
-            self.host,
-            path,
-            wanted.container_toolkit_key,
-            wanted.container_toolkit_fingerprint,
-            "nvidia_driver_container_toolkit_fingerprint",
-            wanted.ca_file,
-            self.check_mode,
-        )
 
     def take_from_cuda(self, files: Files, left: str) -> None:
         """Take the repository over from role cuda; of its entry stays what is ``left``."""

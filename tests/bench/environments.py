@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PINS = ["numpy==2.4.6", "pandas==3.1.1", "matplotlib==3.11.2", "scikit-learn==1.9.1"]
@@ -99,14 +100,10 @@ def slow(mbit: float) -> Iterator[None]:
         return
     with Line(mbit) as line:
         threading.Thread(target=line.serve_forever, daemon=True).start()
-        names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")
-        before = {name: os.environ.get(name) for name in names}
-        os.environ.update(dict.fromkeys(names, f"http://127.0.0.1:{line.server_address[1]}"))
-        yield
+        proxy = f"http://127.0.0.1:{line.server_address[1]}"
+        with mock.patch.dict(os.environ, dict.fromkeys(("HTTPS_PROXY", "https_proxy", "ALL_PROXY"), proxy)):
+            yield
         line.shutdown()
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({name: value} if value is not None else {})
 
 
 class Bench:

@@ -221,8 +221,7 @@ class AptDriver:
         if driver.flavor != wanted.flavor:
             found.append(f"the {driver.flavor} modules are installed, {wanted.flavor} ones are wanted")
         fabric = self.run.fabric_manager()
-        extra = [*self.run.companions(branch), *fabric]
-        missing = [name for name in [*choice.kernel, *choice.user, *extra] if name not in self.packages]
+        missing = [name for name in [*choice.kernel, *choice.user, *fabric] if name not in self.packages]
         for name in fabric:
             version = upstream(self.packages[name].version) if name in self.packages else driver.version
             if version != driver.version and not found:
@@ -329,13 +328,14 @@ class AptDriver:
         files, doubles = self.source_files(), self.duplicates()
         branch = self.branch()
         choice = self.choose(branch, ask=False)
+        beside = self.run.companions(branch) if branch else []
         due = self.due(branch, choice)
         if due:
             run.refuse_busy(due[0])
             self.refuse_held()
         lacking = run.lacking() if choice else []
         parts = self.headers(choice) if choice else ()
-        missing = [name for part in parts for name in part if name not in self.packages]
+        missing = [name for part in [*parts, beside] for name in part if name not in self.packages]
         if due or lacking or self.wanted.upgrade:
             prebuilt = bool(choice and choice.kernel and all(_driver.PREBUILT.match(name) for name in choice.kernel))
             run.refuse_unsigned(prebuilt or self.wanted.modules == "prebuilt")

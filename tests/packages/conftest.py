@@ -27,11 +27,14 @@ RUN apt-get -qq update && apt-get -qq -y --no-install-recommends install python3
 """
 ENSURE = """
 import json, sys
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver_load
 from ansible_collections.gpufleet.workstation.plugins.module_utils._apt import Failed
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_host import Wanted
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver_run import ensure
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
-wanted, check_mode = json.load(sys.stdin)
+wanted, check_mode, processes = json.load(sys.stdin)
+look = _driver_load.look
+_driver_load.look = lambda host: look(host)._replace(processes=processes)
 try:
     print(json.dumps(ensure(Host(), Wanted(**wanted), check_mode)))
 except Failed as failure:
@@ -89,11 +92,11 @@ class Machine:
         """Write a file."""
         docker("exec", "-i", self.name, "sh", "-c", f'mkdir -p "$(dirname {path})"; cat > {path}', input=text)
 
-    def driver(self, check_mode=False, **wanted):
-        """Do what the module nvidia_driver does, and return its result."""
+    def driver(self, check_mode=False, users=(), **wanted):
+        """Do what the module nvidia_driver does, while programs use the GPU, and return its result."""
         wanted = {"lock_timeout": 60, "timeout": 120, **wanted}
         said = docker("exec", "-i", "-e", "PYTHONPATH=/root/python", self.name, "python3", "-c", ENSURE,
-                      input=json.dumps([wanted, check_mode]))  # fmt: skip
+                      input=json.dumps([wanted, check_mode, users]))  # fmt: skip
         result = json.loads(said)
         if "failed" in result:
             raise Refused(result["failed"])

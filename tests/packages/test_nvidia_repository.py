@@ -156,6 +156,19 @@ def test_the_key_is_fetched_once_and_verified(host):
     assert host.driver(branch="580", **wish)["changed"] is False
 
 
+def test_what_stands_beside_the_driver_comes_also_while_a_program_uses_the_gpu(host):
+    wish = {**NVIDIA, **key("first"), "users": [{"pid": 4711, "name": "python3"}]}
+    host.driver(branch="550", **NVIDIA, **key("first"))
+    before = host.installed()
+    added = host.driver(branch="550", **wish, dcgm=True)
+    assert added["reasons"] == ["datacenter-gpu-manager-4-cuda12 is not installed"]
+    assert host.driver(branch="550", **wish, dcgm=True)["changed"] is False
+    with pytest.raises(Refused, match=r"python3 \(4711\) use the GPU, so the driver .* \(due: driver 550"):
+        host.driver(branch="580", **wish, dcgm=True)
+    assert host.installed() == {*before, "datacenter-gpu-manager-4-cuda12=1:4.4.1-1"}
+    host.assert_healthy()
+
+
 def test_the_fabric_manager_is_left_out_where_no_nvswitch_is(host):
     host.driver(branch="580", fabric_manager="nvidia-fabricmanager", **NVIDIA, **key("first"))
     assert not any("fabricmanager" in package for package in host.installed())

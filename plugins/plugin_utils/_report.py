@@ -71,11 +71,11 @@ def _plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     driver, python, pytorch = plan["driver"], plan["python"], plan["pytorch"]
     wanted = plan.get("wanted", ["pytorch"])
     if driver["branch"]:
-        what = (
-            driver["version"]
-            if driver["source"] == "loaded"
-            else f"{driver['version']} {driver['flavor']}, planned only"
-        )
+        what = driver["version"]
+        if driver["source"] != "loaded":  # from a distribution comes what it has of the branch
+            what = driver["branch"] if driver["source"] == "distribution" else what
+            what += f" {driver['flavor']}"
+            what += f" from {driver['source']}" if "nvidia_driver" in wanted else ", planned only"
         yield "driver", f"{what}: {driver['reason']}"
     yield "python", f"{python['version']} from {python['source']}: {python['reason']}"
     if "pytorch" in wanted:

@@ -54,6 +54,18 @@ def test_a_host_is_told_in_one_block():
     assert "on the CPU" in told
 
 
+def test_a_driver_that_is_only_planned_differs_from_one_that_was_installed():
+    driver = FACTS["stack_plan"]["driver"]
+    for wanted, source, told in (
+        (["pytorch"], "elsewhere", "580.178.04 open, planned only"),
+        (["nvidia_driver", "pytorch"], "nvidia", "580.178.04 open from nvidia"),
+        (["nvidia_driver", "pytorch"], "distribution", "580 open from distribution"),
+        (["pytorch"], "loaded", "580.178.04"),
+    ):
+        plan = {**FACTS["stack_plan"], "wanted": wanted, "driver": {**driver, "source": source}}
+        assert f"driver {told}: long-term branch" in text({**FACTS, "stack_plan": plan})
+
+
 def test_both_frameworks_and_all_gpus_are_told_of():
     gpus = [{"kind": "gpu", "label": f"GPU {number}", "name": "A100"} for number in range(2)]
     whole = {**FACTS["training"]["pytorch"], "devices": gpus, "together": {"count": 2, "images_per_second": 9000.0}}

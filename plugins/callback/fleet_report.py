@@ -12,7 +12,8 @@ short_description: Say for each host what it is, what was chosen for it and whet
 version_added: 0.1.0
 description:
   - Collects the facts C(gpu), C(memory), C(nvme), C(stack_plan) and C(training) as they pass by and prints one block
-    for each host at the end of the run, hosts that failed included, with the sentence they failed with.
+    for each host at the end of the run, hosts that failed included, with the sentence they failed with, and hosts
+    that a rollout in batches did not reach.
   - It prints nothing after a run in which none of these facts was seen and nothing failed.
 requirements:
   - Enable it in C(ansible.cfg), C([defaults] callbacks_enabled = gpufleet.workstation.fleet_report)
@@ -36,14 +37,26 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.hosts: dict[str, dict[str, Any]] = {}
         self.plan: list[str] = []
+        self.batches = False  # whether the play that runs goes through its hosts in batches
+        self.begun: set[str] = set()
+
+    def v2_playbook_on_play_start(self, play) -> None:
+        """Notice the play that provisions."""
+        self.batches = bool(play.serial)
 
     def v2_runner_on_ok(self, result) -> None:
         """Keep the facts that the report is made of."""
+        self.v2_runner_on_skipped(result)
         facts = _data(result).get("ansible_facts") or {}
         self.plan = (facts.get("fleet_plan") or {}).get("table") or self.plan
         wanted = {name: facts[name] for name in FACTS if name in facts}
         if wanted:
             self.hosts.setdefault(_host(result), {}).update(wanted)
+
+    def v2_runner_on_skipped(self, result) -> None:
+        """Keep who was begun with."""
+        if self.batches:
+            self.begun.add(_host(result))
 
     def v2_runner_on_failed(self, result, ignore_errors: bool = False) -> None:
         """Keep the sentence that a host failed with, and the facts of a check that failed."""
@@ -62,6 +75,7 @@ class CallbackModule(CallbackBase):
             self._display.display("\n" + "\n".join(self.plan))
             return
         for name in sorted(self.hosts):
+            self.hosts[name]["waits"] = bool(self.begun) and name not in self.begun
             self._display.display("\n" + "\n".join(block(name, self.hosts[name])))
 
 

@@ -45,6 +45,8 @@ def _paragraphs(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "" if number else "training", text
     if "failed" in facts:
         yield "FAILED", " ".join(facts["failed"].split())
+    elif facts.get("waits") and facts.get("stack_plan"):
+        yield "NOT BEGUN", "the batch before this one failed, so nothing of the plan was done here"
 
 
 def _hardware(facts: dict[str, Any]) -> Iterator[str]:

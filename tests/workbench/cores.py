@@ -35,6 +35,7 @@ TESTS = (
     f"{ROLES}preflight_role.py::test_check_mode_judges_as_well_and_a_misspelt_rule_is_named",
     f"{ROLES}plan_playbook.py::test_the_racks_that_come_with_the_collection_get_what_they_need",
     f"{ROLES}plan_playbook.py::test_the_role_refuses_a_version_without_quotes_as_the_plan_does",
+    f"{ROLES}site_playbook.py",
     f"{ACTION}gpu_facts.py::test_a_task_without_a_table_gets_the_collections_own[run]",
     f"{ACTION}host_facts.py::test_a_host_that_is_the_controller_has_its_time[run]",
     "tests/unit/plugins/filter",

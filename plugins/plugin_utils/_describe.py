@@ -14,9 +14,20 @@ from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import refuse_float
 
-ASSUMED = ("gpus", "os", "os_version", "kernel", "python", "driver_version", "nvswitches", "machine")
+ASSUMED = (
+    "gpus",
+    "os",
+    "os_version",
+    "kernel",
+    "python",
+    "driver_version",
+    "nvswitches",
+    "machine",
+    "security_updates",
+)
 EXAMPLES = {"kernel": "5.15", "python": "3.10", "driver_version": "580.126.16"}
 ENTERPRISE_LINUX = ("almalinux", "centos", "el", "oraclelinux", "redhat", "rhel", "rocky")
+SECURITY = re.compile(r"(-security|/updates)$")  # apt's suites of them, of Debian 11 and newer and of older ones
 GPUS_LIMIT = 64  # no host has more
 SWITCHED_FROM = 8  # boards with this many GPUs join them by NVSwitch
 
@@ -47,6 +58,9 @@ def from_facts(facts: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         "kernel": facts["kernel"],
         "machine": facts["architecture"],
         "driver_version": gpu["kernel"]["driver_version"],
+        "security_updates": any(
+            SECURITY.search(source["suite"] or "") for source in (facts.get("host") or {}).get("apt_sources") or []
+        ),
         "emulated": gpu["root"] != "/",
     }
 
@@ -82,6 +96,9 @@ def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, 
     for needed in ("kernel", "python"):
         if not assumed.get(needed) and not usual[needed]:
             raise ValueError(f"stack_assume needs {needed}: what {system} brings is not in the matrix")
+    security = assumed.get("security_updates", True)  # as systems are usually installed
+    if not isinstance(security, bool):
+        raise ValueError(f"stack_assume: security_updates is {security!r}; it is true or false")
     gpus, switched = [], False
     for group in _groups(assumed):
         row, count = _model(str(group["model"]), data), _count("a GPU's count", group.get("count", 1), 1)
@@ -105,6 +122,7 @@ def from_assumption(assumed: dict[str, Any], data: dict[str, Any]) -> dict[str, 
         "kernel": str(assumed.get("kernel") or usual["kernel"]),
         "machine": str(assumed.get("machine", "x86_64")),
         "driver_version": str(assumed["driver_version"]) if assumed.get("driver_version") else None,
+        "security_updates": security,
         "emulated": False,
     }
 

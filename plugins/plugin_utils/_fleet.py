@@ -155,7 +155,7 @@ def class_key(host: dict[str, Any], wishes: dict[str, Any], label: str) -> str:
 
 def _means(host: dict[str, Any]) -> tuple[Any, ...]:
     """Return what hosts of one class are ordered by: what serves the one with the least serves all of them."""
-    return number(host["driver_version"] or "9999"), number(host["kernel"])
+    return number(host["driver_version"] or "9999"), number(host["kernel"]), host["security_updates"]
 
 
 def _to_lock(key: str, plan: dict[str, Any], site: dict[str, Any], data: dict[str, Any]) -> Iterator[dict[str, Any]]:

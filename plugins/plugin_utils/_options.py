@@ -85,9 +85,9 @@ def drivers(question: Question) -> Iterator[Option]:
     for row in question.data["drivers"]["branches"]:
         if not fits(row["branch"], wishes["driver_branch"]) and not fits(row["latest"] or "0", wishes["driver_branch"]):
             continue
-        for source, version, packages, flavors in _driver_sources(question, row):
+        for source, version, packages, flavors, missing in _driver_sources(question, row):
             for flavor in _flavors(question, row):
-                against = _against_driver(question, row, flavor)
+                against = _against_driver(question, row, flavor) or missing
                 if not against and flavor not in flavors:
                     against = f"is not known to be had from {source} for {question.system} with {flavor} modules"
                 names = _driver_packages(question, row, flavor, source, packages)
@@ -110,14 +110,21 @@ def _loaded(question: Question) -> Option:
     return Option(version, "loaded", against, detail)
 
 
-def _driver_sources(question: Question, row: dict[str, Any]) -> Iterator[tuple[str, str, list[str], list[str]]]:
-    """Yield source, version, packages and flavours of a branch: from the sources that have it, then "elsewhere"."""
+def _driver_sources(
+    question: Question, row: dict[str, Any]
+) -> Iterator[tuple[str, str, list[str], list[str], str | None]]:
+    """Yield source, version, packages and flavours of a branch, and why the host cannot have it from there.
+
+    First the sources that have it, then "elsewhere".
+    """
     both = ["open", "proprietary"]
     tables, branch = question.data["drivers"]["sources"], row["branch"]
     if question.has("distribution"):
         for there in tables["distribution"].get(question.system, []):
             if there["branch"] == branch:
-                yield "distribution", there["version"], there["packages"], there["flavors"]
+                late = there.get("security_updates") and not question.host["security_updates"]
+                missing = "is among the security updates, and the host's apt has no source of them" if late else None
+                yield "distribution", there["version"], there["packages"], there["flavors"], missing
     span = tables["nvidia"].get(question.system)
     if (
         question.has("nvidia")
@@ -125,11 +132,11 @@ def _driver_sources(question: Question, row: dict[str, Any]) -> Iterator[tuple[s
         and row["latest"]
         and int(span["first"]) <= int(branch) <= int(span["last"] or 9999)
     ):
-        yield "nvidia", row["latest"], [], span.get("flavors", both)
+        yield "nvidia", row["latest"], [], span.get("flavors", both), None
     if question.has("runfile") and row["latest"]:
-        yield "runfile", row["latest"], [], both
+        yield "runfile", row["latest"], [], both, None
     if "nvidia_driver" not in question.wishes["components"]:
-        yield ELSEWHERE, row["latest"] or "", [], both
+        yield ELSEWHERE, row["latest"] or "", [], both, None
 
 
 def _driver_rank(question: Question, row: dict[str, Any], source: str) -> tuple[int, int, int]:

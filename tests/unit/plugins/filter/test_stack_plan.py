@@ -55,6 +55,28 @@ def test_a_recording_makes_an_emulated_plan():
     assert stack_plan({**FACTS, "gpu": {**FACTS["gpu"], "root": "/emulation"}})["emulated"] is True
 
 
+@pytest.mark.parametrize(
+    ("suites", "has"),
+    [
+        (["bookworm", "bookworm-security"], True),
+        (["buster", "buster/updates"], True),
+        (["bookworm", "bookworm-updates", None], False),
+        ([], False),
+    ],
+)
+def test_security_updates_are_among_apts_sources_or_not(suites, has):
+    found = from_facts({**FACTS, "host": {"apt_sources": [{"suite": suite} for suite in suites]}}, DATA)
+    assert found["security_updates"] is has
+    assert from_facts(FACTS, DATA)["security_updates"] is False
+
+
+def test_a_driver_among_the_security_updates_is_for_hosts_that_have_them():
+    wishes = {"sources": ["distribution", "pypi"], "components": ["nvidia_driver"]}
+    facts = {**FACTS, "host": {"apt_sources": [{"suite": "bookworm-security"}]}}
+    assert stack_plan(facts, wishes)["driver"]["version"] == "535.309.01"
+    assert stack_plan(FACTS, wishes)["driver"]["version"] == "535.261.03"
+
+
 def test_a_host_that_nothing_fits_is_refused_in_a_sentence():
     refused = stack_plan({**FACTS, "distribution": "Devuan"})["refused"]
     assert "devuan12 is outside the matrix" in refused

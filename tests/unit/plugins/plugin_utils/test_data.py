@@ -221,6 +221,7 @@ def test_every_source_of_drivers_has_its_form(source):
         "version": VERSION,
         "packages": many(TEXT),
         "flavors": many(FLAVORS),
+        "security_updates?": bool,
         "source": TEXT,
     }
     for system, found in load("drivers")["sources"][source].items():

@@ -41,7 +41,7 @@ def run(*argv, cwd):
     return done.stdout
 
 
-@pytest.mark.parametrize("playbook", ["site", "facts", "rollback", "check"])
+@pytest.mark.parametrize("playbook", ["site", "facts", "plan", "check", "rollback", "wheelhouse"])
 def test_a_playbook_is_found_by_its_full_name(installed, playbook):
     run("ansible-playbook", f"gpufleet.workstation.{playbook}", "-i", "inventory.yml", "--syntax-check", cwd=installed)
 

@@ -52,7 +52,7 @@ def play(folder, *flags):
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fleet")
-    status, said = play(folder, "-e", f"output_dir={folder}/out")
+    status, said = play(folder, "-e", "output_dir=out")
     return folder / "out", status, said
 
 
@@ -92,7 +92,7 @@ def test_nothing_is_changed_but_on_the_controller(fleet):
 
 
 def test_check_mode_writes_nothing(tmp_path):
-    status, said = play(tmp_path, "--check", "--limit", "gpu11", "-e", f"output_dir={tmp_path}/out")
+    status, said = play(tmp_path, "--check", "--limit", "gpu11", "-e", "output_dir=out")
     assert status == 0, said
     assert not (tmp_path / "out").exists()
     assert "A100 80GB PCIe" in said

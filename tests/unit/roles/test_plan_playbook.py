@@ -90,7 +90,7 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
         "workstation_nvidia_smi": str(machine / "bin" / "nvidia-smi"),
         "workstation_sources": ["pypi"],
         "stack_pytorch_version": ">=2.4,<2.9",
-        "stack_lock": str(tmp_path / "lock.json"),
+        "stack_lock": "lock.json",
     }
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": {"v100": host}}}), encoding="utf-8")
     (tmp_path / "ansible.cfg").touch()
@@ -103,10 +103,12 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
         {"ansible.builtin.copy": {"content": "{{ stack_plan | to_json }}", "dest": str(tmp_path / "plan.json")}},
     ]
     play = [{"hosts": "workstations", "gather_facts": False, "tasks": tasks}]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
+    (tmp_path / "plays").mkdir()
+    (tmp_path / "plays" / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
+    written = ["-e", "lock=lock.json", "-e", "plan_output=fleet.json"]  # where Ansible was started
     for words in (
-        ["gpufleet.workstation.plan", "-e", f"lock={tmp_path / 'lock.json'}", "-e", f"plan_uv={tmp_path / 'uv'}"],
-        ["play.yml"],
+        ["gpufleet.workstation.plan", *written, "-e", f"plan_uv={tmp_path / 'uv'}"],
+        ["plays/play.yml"],
     ):
         done = subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", *words],
@@ -123,6 +125,7 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "fleet.json").is_file()
     (key,) = json.loads((tmp_path / "lock.json").read_text(encoding="utf-8"))["classes"]
     assert key.startswith("2 x Tesla V100 PCIe 32GB on ")
     assert key.endswith(", sources pypi, pytorch_version >=2.4,<2.9")

@@ -7,6 +7,7 @@
 import hashlib
 import json
 import os
+import shutil
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import (
@@ -22,6 +23,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._repository i
     mode_of,
     owners,
     repository_key,
+    without_source,
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import put_file, write_file
 
@@ -156,12 +158,18 @@ class Run:
             self.file(path, left if path == files.entry else "", f"{path} leaves the repository to this role")
 
     def take_over(self, files: Sequence[str]) -> None:
-        """Put other files of a package manager aside: a repository has one owner."""
+        """Take the repository out of other files of a package manager, and keep a copy: it has one owner."""
         for file in files:
             self.reasons.append(f"{file}, which has the repository too, is kept as {file}.gpufleet-backup")
             if not self.check_mode:
                 place = self.host.path(file)
-                os.replace(place, place + ".gpufleet-backup")
+                text = self.host.read_bytes(file).decode("utf-8", "surrogateescape")
+                left = without_source(file, text, self.wanted.repository_url)
+                if left:
+                    shutil.copy2(place, place + ".gpufleet-backup")
+                    write_file(place, left.encode("utf-8", "surrogateescape"), os.stat(place).st_mode & 0o7777)
+                else:
+                    os.replace(place, place + ".gpufleet-backup")
 
     # ---- refusals, all before the first change ----
 

@@ -176,6 +176,24 @@ def owners(url: str, sources: Sequence[Dict[str, Any]]) -> List[str]:
     return sorted({source["file"] for source in sources if _address(source["uri"]) == wanted})
 
 
+def without_source(file: str, text: str, url: str) -> str:
+    """Return somebody else's file of sources, of apt's or dnf's, without a repository; empty if it has no other."""
+    kind = os.path.splitext(file)[1]
+    pattern = {".sources": r"^URIs:[ \t]*(\S+)", ".repo": r"^baseurl[ \t]*=[ \t]*(\S+)"}.get(
+        kind, r"^[ \t]*deb(?:-src)?[ \t]+(?:\[[^\]\n]*\][ \t]*)?(\S+)"
+    )
+    parts, last = [], ""  # type: Tuple[List[str], str]
+    for line in text.splitlines(True):
+        begins = {".sources": not last.strip(), ".repo": line.startswith("[")}.get(kind, True)
+        if begins or not parts:
+            parts.append("")
+        parts[-1] += line
+        last = line
+    places = [[_address(uri) for uri in re.findall(pattern, part, re.MULTILINE)] for part in parts]
+    kept = [(part, there) for part, there in zip(parts, places) if _address(url) not in there]
+    return "".join(part for part, _there in kept) if any(there for _part, there in kept) else ""
+
+
 def _address(url: str) -> str:
     return re.sub(r"^[A-Za-z+]+://", "", without_login(url))
 

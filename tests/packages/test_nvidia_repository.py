@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import REPOSITORIES, Refused
+from conftest import REPOSITORIES, SITE, Refused
 
 # A mirror whose first answers for the index do not fit its Release; then come the right ones.
 STALE = """
@@ -126,6 +126,14 @@ def test_a_repository_has_one_owner(host, file, text):
     assert host.installed() == set()
     assert host.driver(branch="580", duplicates="remove", **NVIDIA, **key("first"))["version"] == "580.178.04"
     assert host.sh(f"cat {path}.gpufleet-backup; ls {path} 2>/dev/null || true") == text.strip()
+
+
+def test_the_distribution_stays_a_source_where_one_file_has_both(host):
+    host.write("/etc/apt/sources.list", SITE + "deb file:/srv/nvidia/debian12/x86_64/ /\n")
+    host.sh("rm /etc/apt/sources.list.d/site.list")
+    host.driver(branch="580", duplicates="remove", **NVIDIA, **key("first"))
+    assert host.sh("cat /etc/apt/sources.list") == SITE.strip()
+    assert "file:/srv/nvidia" in host.sh("cat /etc/apt/sources.list.gpufleet-backup")
 
 
 @pytest.mark.parametrize(("times", "works"), [(1, True), (99, False)], ids=["once", "for ever"])

@@ -49,6 +49,19 @@ def test_another_file_with_the_same_repository_is_found_whatever_the_scheme():
     assert repository.dnf_owners("https://mirror.example.org/rhel9", files) == ["/a.repo"]
 
 
+@pytest.mark.parametrize(
+    ("file", "ours", "others"),
+    [
+        ("/etc/apt/sources.list", f"deb [arch=amd64] {URL}/ /\n", "deb http://deb.example.org/ a main\n# mine\n"),
+        ("/x/a.sources", f"Types: deb\nURIs: {URL}\nSuites: /\n\n", "Types: deb\nURIs: http://x.org\nSuites: a\n"),
+        ("/x/a.repo", f"[cuda]\nname=x\nbaseurl={URL}\n", "[base]\nname=y\nbaseurl=http://x.org/\n"),
+    ],
+)
+def test_a_repository_that_goes_from_a_file_leaves_the_others_in_it(file, ours, others):
+    assert repository.without_source(file, ours + others, URL) == others
+    assert repository.without_source(file, "# mine\n" + ours, URL) == ""
+
+
 def test_a_login_is_taken_out_of_an_address_and_decoded():
     assert repository.split_login(WITH_LOGIN) == (URL, "lab@site", "p%s@s")
     assert repository.split_login(URL) == (URL, "", "")

@@ -396,7 +396,6 @@ class AptDriver:
             job = self.resolve(branch, keep)
             due = bool(_driver.family(job.comes) or job.remove)
             if due:
-                run.refuse_busy(f"driver {job.version}")
                 self._keep(job, before, old)
             if job.comes or job.remove:
                 apt.download(job.names, job.remove)
@@ -422,6 +421,8 @@ class AptDriver:
 
     def _change(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
         run, apt = self.run, self.apt
+        if _driver.family(job.comes) or job.remove:
+            run.refuse_busy(f"driver {job.version}")  # somebody may have begun to work since the run began
         self.replaced = run.rival.there if run.rival else None
         try:
             if run.rival:

@@ -268,6 +268,8 @@ class DnfDriver:
             os.makedirs(self.archives, mode=0o755, exist_ok=True)
             if names:
                 self.dnf.must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
+            if due:
+                run.refuse_busy(f"driver {branch}")  # somebody may have begun to work since the run began
             if run.rival:
                 run.rival.make_way(f"branch {branch}")
             answer = self.dnf.run("install", "--allowerasing", *names) if names else NOTHING

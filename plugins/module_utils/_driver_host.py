@@ -182,12 +182,13 @@ class Run:
             )
 
     def refuse_busy(self, change: str) -> None:
-        """Refuse to change a driver below a running program, unless the policy is to reboot whatever runs."""
+        """Refuse to change a driver below a program that runs now, unless the policy is to reboot whatever runs."""
+        self.machine = self.machine._replace(processes=_driver_load.look(self.host).processes)
         if self.machine.processes and self.wanted.reboot != "always":
             raise Failed(
                 f"{_driver.processes_words(self.machine.processes)} use the GPU, so the driver {self.machine.loaded} "
                 f"is left as it is (due: {change}). Run this again when they have ended; nvidia_driver_reboot=always "
-                "ends them with a reboot. Nothing was changed"
+                "ends them with a reboot. No driver was changed"
             )
 
     def fabric_manager(self) -> List[str]:
@@ -381,12 +382,13 @@ class Run:
 
     def bring_up(self, version: str, flavor: Optional[str]) -> Dict[str, Any]:
         """Make the installed driver the loaded one without a reboot; else say that a reboot is needed, and why."""
-        nothing = {"needed": False, "reason": "", "processes": self.machine.processes}
         if not self.machine.gpus or self.machine.container:
-            return nothing
+            return {"needed": False, "reason": "", "processes": []}
         why = _driver.mismatch(self.machine.loaded, self.machine.loaded_flavor, version, flavor)
         if self.machine.loaded and not why:
-            return nothing
+            return {"needed": False, "reason": "", "processes": self.machine.processes}
+        self.machine = _driver_load.look(self.host)  # the installation took its time, and somebody may work now
+        nothing = {"needed": False, "reason": "", "processes": self.machine.processes}
         why = why or f"driver {version} is installed and none is loaded"
         if self.machine.release not in self.machine.kernels:
             return {

@@ -271,6 +271,7 @@ class Runfile:
         run, was, old, before = self.run, self.there, self._installed(), self.packages.drivers()
         self._warn_of_no_way_back(made.version)
         self.packages.keep_drivers(f"driver {made.version}")
+        run.refuse_busy(described(made._asdict()))  # somebody may have begun to work since the run began
         loaded, obstacle = run.machine.loaded, self._unload()
         try:
             argv = self._arguments(path, made, bool(obstacle))  # what can be refused is, before anything is removed

@@ -163,6 +163,14 @@ def test_a_removed_driver_leaves_nothing(host):
     host.assert_healthy()
 
 
+def test_a_program_that_begins_while_packages_are_fetched_keeps_its_driver(host):
+    before = host.installed()
+    host.write("/etc/apt/apt.conf.d/99late", 'APT::Update::Post-Invoke { "touch /run/late"; };\n')
+    with pytest.raises(Refused, match=r"late \(12\) use the GPU.*due: driver 470\.256\.02.* No driver was changed"):
+        host.driver(branch="470")
+    assert host.installed() == before and "nvidia-kernel-dkms" in host.held()
+
+
 def test_a_lock_is_waited_for(host):
     holder = subprocess.Popen(["docker", "exec", host.name, "python3", "-c", TAKE_LOCK.format(20)])
     time.sleep(2)

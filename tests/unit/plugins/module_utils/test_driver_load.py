@@ -111,6 +111,17 @@ def test_no_module_is_touched_while_a_program_uses_the_gpu(tmp_path):
     assert kernel.commands == []
 
 
+def test_a_program_that_began_after_the_run_did_is_seen(tmp_path):
+    kernel = Kernel(tmp_path).loads("470.256.02", "nvidia")
+    run = Run(kernel, Wanted(), False)
+    kernel.uses(4711, "python3")
+    os.unlink(kernel.path(f"boot/vmlinuz-{RELEASE}"))  # the driver is not built for what runs: a reboot is due
+    run.see_kernels()
+    assert run.bring_up("535.261.03", "proprietary")["processes"] == [{"pid": 4711, "name": "python3"}]
+    with pytest.raises(Failed, match=r"python3 \(4711\) use the GPU"):
+        run.refuse_busy("535")
+
+
 def test_a_change_is_refused_while_a_program_uses_the_gpu_unless_it_may_be_ended(tmp_path):
     kernel = Kernel(tmp_path).loads("470.256.02", "nvidia")
     kernel.uses(4711, "python3")

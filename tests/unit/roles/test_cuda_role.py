@@ -31,11 +31,12 @@ FACTS = {
 }
 
 
-def play(folder, **variables):
-    """Run the role with invented facts, and return its status and what it said."""
+def play(folder, *more, **variables):
+    """Run the role with invented facts, then more tasks, and return its status and what it said."""
     tasks = [
         {"name": "Invent the host", "ansible.builtin.set_fact": {**FACTS, "cacheable": True}},
         {"name": "Give it CUDA", "ansible.builtin.import_role": {"name": "gpufleet.workstation.cuda"}},
+        *more,
     ]
     own = {"cuda_root": str(folder / "opt"), "cuda_link": "", "cuda_profile": "", "ansible_connection": "local"}
     own["ansible_python_interpreter"] = sys.executable
@@ -92,3 +93,13 @@ def test_a_plan_without_cuda_leaves_the_host_alone(tmp_path, plan):
     status, said = play(tmp_path, **({"stack_plan": plan} if plan else {}))
     assert status == 0 and "changed=0" in said, said
     assert not (tmp_path / "opt").exists()
+
+
+def test_a_mirror_of_nvidias_repositories_is_the_same_one_for_the_drivers_role(tmp_path):
+    theirs = {"ansible.builtin.include_vars": str(CHECKOUT / "roles" / "nvidia_driver" / "defaults" / "main.yml")}
+    shown = {"ansible.builtin.debug": {"msg": "<{{ __cuda_repository_url }}> <{{ nvidia_driver_repository_url }}>"}}
+    driver = {"repository": {"url": "https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/"}}
+    plan = {"wanted": [], "cuda": {"version": None}, "driver": driver}
+    status, said = play(tmp_path, theirs, shown, stack_plan=plan, workstation_nvidia_mirror="https://mirror.lab/nvidia")
+    there = "<https://mirror.lab/nvidia/debian12/x86_64/>"
+    assert status == 0 and f"{there} {there}" in said, said

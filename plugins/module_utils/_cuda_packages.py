@@ -9,6 +9,7 @@ Nothing else is changed for them: where something would be removed or replaced, 
 
 import fnmatch
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._dnf import Q
 from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import (
     CUDA_APT,
     CUDA_DNF,
+    LABEL,
     apt_login,
     as_before,
     dnf_entry,
@@ -70,7 +72,7 @@ def apt_files(
         files[CUDA_APT.key] = key
         files[CUDA_APT.login] = apt_login(repository.url)
         # Below 100, what is asked for by name comes from there, and an upgrade of the host takes nothing from it.
-        files[CUDA_APT.pin] = f"# {HEADER}\n" + origin_pin(repository.url, 50)
+        files[CUDA_APT.pin] = f"# {HEADER}\n" + origin_pin(repository.url, 50, others)
     if texts:
         files[CUDA_APT.entry] = f"# {HEADER}\n" + "\n".join(texts)
     return files
@@ -114,8 +116,17 @@ class AptSide:
         self.apt.repair()
 
     def refresh(self, packages: Sequence[str] = ()) -> None:
-        """Have the lists anew, which verifies the repository's signature."""
-        self.apt.update([without_login(self.repository.url)] if self.repository.url else [])
+        """Have the lists anew, which verifies the repository's signature; see that its own name serves as a pin."""
+        url = without_login(self.repository.url)
+        self.apt.update([url] if url else [])
+        if LABEL in self.host.read_text(CUDA_APT.pin, quiet=True):
+            said = self.host.run(["apt-cache", "policy"], QUERY_SECONDS).stdout
+            rows = [{"file": number, "uri": uri} for number, uri in re.findall(r"^ *(\d+) (\S+) ", said, re.MULTILINE)]
+            if any(int(priority) >= 100 for priority in owners(url, rows)):
+                raise Failed(
+                    f"{url} is on a host with another of apt's sources and does not call itself {LABEL}, so apt cannot "
+                    "be kept from upgrading to what it has; give the mirror a host name of its own, or NVIDIA's Release"
+                )
 
     def install(self, missing: Sequence[str]) -> None:
         """Install packages, all or nothing."""

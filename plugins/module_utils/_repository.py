@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
 
 KEY_SECONDS = 30
 KEY_LIMIT = 1 << 20
+LABEL = "NVIDIA CUDA"  # what NVIDIA's repository calls itself in its Release
 
 
 class Files(NamedTuple):
@@ -132,10 +133,22 @@ def repository_entry(url: str, machine: str, keyring: str) -> str:
     )
 
 
-def origin_pin(url: str, priority: int) -> str:
-    """Return the paragraph that gives all that comes from a repository a priority."""
-    origin = "" if url.startswith("file:") else _address(url).split("/")[0].split(":")[0]
-    return f'Package: *\nPin: origin "{origin}"\nPin-Priority: {priority}\n'
+def origin_pin(url: str, priority: int, others: Sequence[Dict[str, Any]] = ()) -> str:
+    """Return the paragraph that gives all that comes from a repository a priority.
+
+    What apt calls an origin is a host. Where another source is on the same one, the repository's own name has to do:
+    the system's upgrades would get the priority too.
+    """
+    host = _host_of(url)
+    shared = any(_host_of(other["uri"]) == host and not owners(url, [other]) for other in others)
+    what = f"release l={LABEL}" if shared else f'origin "{host}"'
+    return f"Package: *\nPin: {what}\nPin-Priority: {priority}\n"
+
+
+def _host_of(url: str) -> str:
+    """Return the host in an address as apt knows it, empty for a folder."""
+    match = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://(?:\[([^\]]*)\]|([^/:]*))", without_login(url))
+    return (match.group(1) or match.group(2) or "") if match else ""
 
 
 def dnf_entry(name: str, title: str, url: str, key: str, header: str, enabled: bool = True) -> str:

@@ -306,6 +306,19 @@ def test_what_would_remove_another_package_is_refused(host):
     host.healthy()
 
 
+def test_a_mirror_that_has_debian_too_goes_on_upgrading_it(debian):
+    """Both are folders here; to apt that is one origin, as two addresses of one host are."""
+    site = "deb [signed-by=/repositories/keys/first.asc] file:/repositories/debian "
+    debian.machine.write("/etc/apt/sources.list.d/site.list", site + "bookworm main non-free\n")
+    cuda(debian, toolkit("12.9", f"{debian.nccl}={NCCL}"))
+    for name, version in (("libnvidia-ml1", "535.247.01-1~deb12u1"), (debian.nccl, "2.27.3-1+cuda12.9")):
+        debian.install(name, version)
+    debian.machine.write("/etc/apt/sources.list.d/updates.list", site + "bookworm-updates non-free\n")
+    debian.sh("apt-get -qq update")
+    assert "Inst libnvidia-ml1 [535.247.01-1~deb12u1] (535.261.03-1" in debian.upgrade()
+    assert debian.nccl not in debian.upgrade()
+
+
 def test_debians_own_toolkit_brings_its_component(debian):
     result = cuda(debian, DEBIAN, repository={"non_free": True})
     assert result["toolkits"][0]["release"] == "11.8.89" and default(debian) == "/usr/lib/cuda"

@@ -599,7 +599,8 @@ def release(folder: Path, name: str, indexes: dict[str, str], key: str, home: st
             (folder / file).write_bytes(data)
             sums.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {file}")
     components = sorted({path.split("/")[0] for path in indexes if "/" in path})
-    head = f"Origin: {name}\nLabel: stand-ins\nSuite: {name}\nCodename: {name}\nDate: Tue, 14 Nov 2023 22:13:20 UTC\n"
+    label = "NVIDIA CUDA" if "nvidia" in folder.parts else "stand-ins"
+    head = f"Origin: {name}\nLabel: {label}\nSuite: {name}\nCodename: {name}\nDate: Tue, 14 Nov 2023 22:13:20 UTC\n"
     head += f"Architectures: amd64\nComponents: {' '.join(components)}\n" if components else ""
     (folder / "Release").write_text(head + "SHA256:\n" + "\n".join(sums) + "\n", encoding="utf-8")
     sign(folder, key, home)

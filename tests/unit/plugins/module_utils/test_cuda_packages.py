@@ -7,6 +7,7 @@
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _cuda_packages as packages
 from ansible_collections.gpufleet.workstation.plugins.module_utils._driver import System
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
 from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import CUDA_APT
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused
 
@@ -37,6 +38,43 @@ def test_a_repository_comes_with_its_key_and_gives_only_what_is_asked_for():
     assert f"URIs: {URL}/\nSuites: /\nArchitectures: amd64\nSigned-By: {CUDA_APT.key}\n" in files[CUDA_APT.entry]
     assert files[CUDA_APT.key] == KEY and CUDA_APT.login not in files
     assert 'Pin: origin "mirror.example.org"\nPin-Priority: 50' in files[CUDA_APT.pin]
+
+
+POLICY = """Package files:
+ 100 /var/lib/dpkg/status
+     release a=now
+ 500 http://mirror.example.org/debian bookworm/main amd64 Packages
+     release o=Debian,l=Debian,c=main
+     origin mirror.example.org
+ {priority:>3} https://mirror.example.org/cuda/repos/debian12/x86_64  Packages
+     release o=NVIDIA,l=NVIDIA CUDA,c=
+"""
+
+
+class Mirrored(Host):
+    """A host whose mirror has the system's packages too; apt is played."""
+
+    def __init__(self, root, priority):
+        Host.__init__(self, str(root))
+        self.policy = POLICY.format(priority=priority)
+
+    def run(self, argv, timeout, env=None, pass_fds=()):
+        return Result(0, self.policy if argv == ["apt-cache", "policy"] else "", "", None)
+
+
+@pytest.mark.parametrize("priority", [50, 500])
+def test_a_mirror_on_the_systems_host_has_to_keep_the_name_that_nvidia_gave_it(tmp_path, priority):
+    shared = {**MAIN, "uri": "http://mirror.example.org/debian"}
+    text = files_for(packages.Repository(url=URL), [shared])[CUDA_APT.pin]
+    assert "Pin: release l=NVIDIA CUDA\nPin-Priority: 50" in text
+    (tmp_path / CUDA_APT.pin[1:]).parent.mkdir(parents=True)
+    (tmp_path / CUDA_APT.pin[1:]).write_text(text)
+    side = packages.AptSide(Mirrored(tmp_path, priority), packages.Repository(url=URL), str(tmp_path / "kept"))
+    if priority == 50:
+        side.refresh()
+        return
+    with pytest.raises(Refused, match=r"does not call itself NVIDIA CUDA, .* a host name of its own"):
+        side.refresh()
 
 
 def test_a_repository_that_another_file_names_stays_that_files():

@@ -80,6 +80,24 @@ def test_apt_is_told_a_login_beside_the_entry_and_only_for_its_address():
             repository.apt_login(f"https://{login}@example.org")
 
 
+@pytest.mark.parametrize(
+    ("url", "other", "words"),
+    [
+        (URL, "http://deb.example.org/debian", 'origin "mirror.example.org"'),
+        (WITH_LOGIN, URL.replace("https", "http") + "/", 'origin "mirror.example.org"'),  # the repository itself
+        (URL, "http://mirror.example.org:8080/debian", "release l=NVIDIA CUDA"),
+        (WITH_LOGIN, "http://other@mirror.example.org/debian", "release l=NVIDIA CUDA"),
+        ("http://[fd00::1]:8080/cuda/", "http://[fd00::2]:8080/debian", 'origin "fd00::1"'),
+        ("http://[fd00::1]:8080/cuda/", "http://[fd00::1]/debian", "release l=NVIDIA CUDA"),
+        ("file:/srv/cuda", "http://deb.example.org/debian", 'origin ""'),
+        ("file:///srv/cuda", "file:/srv/debian", "release l=NVIDIA CUDA"),
+    ],
+)
+def test_a_priority_is_for_nvidias_repository_alone_also_where_a_mirror_has_the_systems_too(url, other, words):
+    text = repository.origin_pin(url, 50, [source(other, "bookworm", ["main"])])
+    assert text == f"Package: *\nPin: {words}\nPin-Priority: 50\n"
+
+
 def test_dnf_is_told_a_login_by_options_in_a_file_for_root():
     text = repository.dnf_entry("x", "X", WITH_LOGIN, "/key", "ours")
     assert f"\nbaseurl={URL}/\n" in text and "\nusername=lab@site\npassword=p%s@s\n" in text

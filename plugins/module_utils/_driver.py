@@ -138,13 +138,30 @@ def debian_packages(stem: str, flavor: str, headless: bool, persistence: bool) -
     return Choice(kernel, user + (["nvidia-persistenced"] if persistence else []))
 
 
-def ubuntu_packages(branch: str, flavor: str, headless: bool, kernels: Sequence[str], prebuilt: bool) -> Choice:
-    """Return the packages of Ubuntu's server branches; the modules that Canonical built and signed, or DKMS."""
+def kernel_metas(kernels: Sequence[str], packages: Iterable[str]) -> List[str]:
+    """Return what brings kernels to come of the flavours of these: C(generic), or C(generic-hwe-22.04) where that does.
+
+    ``packages`` are those of the host. The modules for another one of them would be for kernels that never come.
+    """
+    found = set()
+    for flavor in {release.rsplit("-", 1)[-1] for release in kernels if "-" in release}:
+        name = "(?:generic|virtual)" if flavor == "generic" else re.escape(flavor)
+        image = re.compile(rf"linux-image-{name}((?:(?:-hwe|-lts)?-\d\d\.\d\d\w*(?:-edge)?)?)$")
+        found |= {flavor + match.group(1) for match in map(image.match, packages) if match} or {flavor}
+    return sorted(found)
+
+
+def ubuntu_packages(
+    branch: str, flavor: str, headless: bool, kernels: Sequence[str], prebuilt: bool, packages: Iterable[str] = ()
+) -> Choice:
+    """Return the packages of Ubuntu's server branches; the modules that Canonical built and signed, or DKMS.
+
+    ``packages`` are those of the host.
+    """
     name = f"{branch}-server" + ("-open" if flavor == "open" else "")
     if prebuilt:
         kernel = [f"linux-modules-nvidia-{name}-{release}" for release in kernels]
-        flavors = sorted({release.rsplit("-", 1)[-1] for release in kernels if "-" in release})
-        kernel += [f"linux-modules-nvidia-{name}-{flavour}" for flavour in flavors]
+        kernel += [f"linux-modules-nvidia-{name}-{meta}" for meta in kernel_metas(kernels, packages)]
     else:
         kernel = [f"nvidia-dkms-{name}"]
     user = [
@@ -174,9 +191,18 @@ def dcgm_package(branch: str) -> str:
     return "datacenter-gpu-manager-4-cuda" + ("11" if number < 525 else "12" if number < 580 else "13")
 
 
-def prebuilt_names(branch: str, flavor: str, kernels: Sequence[str]) -> List[str]:
+def prebuilt_names(branch: str, flavor: str, kernels: Sequence[str], packages: Iterable[str]) -> List[str]:
     """Return the packages that must exist before prebuilt modules can be chosen."""
-    return ubuntu_packages(branch, flavor, True, kernels, True).kernel
+    return ubuntu_packages(branch, flavor, True, kernels, True, packages).kernel
+
+
+def to_hold(packages: Iterable[str]) -> List[str]:
+    """Return those of the packages that are to be held: not what brings modules for the kernels to come.
+
+    That one needs the driver's own version, so it changes no driver; held, it would leave the next kernel without one.
+    """
+    modules = {name: PREBUILT.match(name) for name in family(packages)}
+    return [name for name, match in modules.items() if not match or match.group("kernel")[0].isdigit()]
 
 
 def family(packages: Iterable[str]) -> List[str]:
@@ -346,7 +372,7 @@ def modules_load(peermem: bool) -> str:
 
 def unattended_conf() -> str:
     """Return what keeps unattended upgrades away from the driver, beside the holds."""
-    names = ["nvidia-", "libnvidia-", "libcuda1", "cuda-drivers", "linux-modules-nvidia-", "firmware-nvidia-"]
+    names = ["nvidia-", "libnvidia-", "libcuda1", "cuda-drivers", "firmware-nvidia-"]
     entries = "".join(f'  "^{name}";\n' for name in names)
     return f"// {HEADER}\nUnattended-Upgrade::Package-Blacklist {{\n{entries}}};\n"
 

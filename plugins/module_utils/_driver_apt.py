@@ -109,7 +109,8 @@ class AptDriver:
         prebuilt = self._prebuilt(branch, ask)
         if prebuilt is None:
             return None
-        return _driver.ubuntu_packages(branch, wanted.flavor, wanted.headless, self.run.machine.kernels, prebuilt)
+        kernels = self.run.machine.kernels
+        return _driver.ubuntu_packages(branch, wanted.flavor, wanted.headless, kernels, prebuilt, self.packages)
 
     def open_version(self, ask: bool = False) -> str:
         """Return the version that Debian's open modules are or would be of; empty where they are not wanted.
@@ -128,7 +129,7 @@ class AptDriver:
         """Say whether Ubuntu's own modules are taken: where every kernel has them, unless DKMS is wanted."""
         if self.wanted.modules != "auto":
             return self.wanted.modules == "prebuilt"
-        names = _driver.prebuilt_names(branch, self.wanted.flavor, self.run.machine.kernels)
+        names = _driver.prebuilt_names(branch, self.wanted.flavor, self.run.machine.kernels, self.packages)
         if all(name in self.packages for name in names):
             return True
         if ask:
@@ -509,7 +510,7 @@ class AptDriver:
         ``again``: it ends what release() began, and is no news.
         """
         ours = self.holds()
-        there = _driver.family(self.packages) if self.wanted.hold else []
+        there = _driver.to_hold(self.packages) if self.wanted.hold else []
         late = [name for name in there if not self.packages[name].held]
         gone = [name for name in ours if name not in there and name in self.packages and self.packages[name].held]
         mine = sorted({*late, *[name for name in ours if name in there]})

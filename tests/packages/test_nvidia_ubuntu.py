@@ -33,10 +33,20 @@ def test_modules_that_canonical_built_are_taken_before_dkms(host):
     first = host.driver(branch="580", flavor="open")
     assert (first["version"], first["flavor"]) == ("580.173.02", "open")
     assert modules(host) == ["/lib/modules/5.15.0-119-generic/kernel/nvidia-580-server-open/nvidia.ko"]
-    assert {"linux-modules-nvidia-580-server-open-generic", "nvidia-utils-580-server"} <= host.held()
+    assert {"linux-modules-nvidia-580-server-open-5.15.0-119-generic", "nvidia-utils-580-server"} <= host.held()
     assert not any(package.startswith("nvidia-dkms") for package in host.installed())
     assert host.driver(branch="580", flavor="open")["changed"] is False
     host.assert_healthy()
+
+
+def test_the_next_kernel_gets_modules_of_the_driver_that_is_held(host):
+    host.driver(branch="580")
+    host.write("/etc/apt/sources.list.d/site.list", SITE + SITE.replace("jammy", "jammy-updates"))
+    host.sh("apt-get -qq update; apt-get -qq -y --with-new-pkgs upgrade")
+    kernel(host, "5.15.0-120-generic")
+    assert any("5.15.0-120-generic/kernel" in path for path in modules(host))
+    assert host.driver(branch="580")["reasons"] == ["the driver's packages are put on hold"]
+    assert host.driver(branch="580")["changed"] is False
 
 
 def test_dkms_is_taken_where_a_kernel_has_no_modules_and_where_it_is_asked_for(host):

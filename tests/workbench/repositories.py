@@ -420,7 +420,7 @@ def ubuntu_driver(version: str, branch: str, kernels: tuple[str, ...]) -> list[D
         made.append(
             Deb(
                 f"linux-modules-nvidia-{server}-generic",
-                "5.15.0.119.119",
+                "5.15.0.{0}.{0}".format(kernels[-1].split("-")[1]),
                 f"linux-modules-nvidia-{server}-{kernels[-1]}",
             )
         )
@@ -536,6 +536,8 @@ def archives() -> dict[str, dict[str, list[Deb]]]:
                 *ubuntu_driver("535.216.01-0ubuntu0.22.04.1", "535", UBUNTU_KERNELS),
                 *ubuntu_driver("580.173.02-0ubuntu0.22.04.1", "580", UBUNTU_KERNELS),
             ],
+            "jammy-updates/main": [],
+            "jammy-updates/restricted": ubuntu_driver("580.173.02-0ubuntu0.22.04.1", "580", ("5.15.0-120-generic",)),
         },
         "deadsnakes": {
             "jammy/main": [Deb("python3.12", "3.12.11-1+jammy1", files={"/usr/bin/python3.12": PYTHON})],

@@ -75,6 +75,27 @@ def test_ubuntus_prebuilt_modules_come_for_each_kernel_and_for_those_to_come():
 
 
 @pytest.mark.parametrize(
+    ("release", "images", "metas"),
+    [
+        ("6.8.0-60-generic", ["linux-image-generic-hwe-22.04"], ["generic-hwe-22.04"]),
+        ("6.8.0-60-generic", ["linux-image-virtual-hwe-22.04"], ["generic-hwe-22.04"]),
+        ("5.15.0-119-generic", ["linux-image-generic", "linux-image-5.15.0-119-generic"], ["generic"]),
+        ("5.15.0-119-generic", ["linux-image-unsigned-5.15.0-119-generic"], ["generic"]),
+        ("6.5.0-1020-aws", ["linux-image-aws-lts-22.04"], ["aws-lts-22.04"]),
+        ("6.1.0-1020-oem", ["linux-image-oem-22.04c"], ["oem-22.04c"]),
+    ],
+)
+def test_modules_for_kernels_to_come_are_for_those_that_the_host_gets(release, images, metas):
+    names = driver.prebuilt_names("535", "proprietary", [release], images)
+    assert names[1:] == [f"linux-modules-nvidia-535-server-{meta}" for meta in metas]
+
+
+def test_what_brings_modules_for_kernels_to_come_is_not_held():
+    name = "linux-modules-nvidia-535-server-open-"
+    assert driver.to_hold([name + "generic-hwe-22.04", name + "6.8.0-60-generic"]) == [name + "6.8.0-60-generic"]
+
+
+@pytest.mark.parametrize(
     ("branch", "version", "flavor", "names"),
     [
         ("580", "", "proprietary", ["cuda-drivers-580"]),

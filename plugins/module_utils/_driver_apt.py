@@ -267,13 +267,18 @@ class AptDriver:
             names.append(f"{name}={exactly[0]}")
         remove = _driver.leftovers(self.packages, self._staying(comes, choice), branch, self.wanted.flavor)
         comes, goes = self.apt.simulate(names, remove)
+        self._refuse_harm(goes)
+        return Job(names, remove, comes, version)
+
+    @staticmethod
+    def _refuse_harm(goes: List[str]) -> None:
+        """Refuse where apt would remove anything but a driver."""
         harmed = [name for name in goes if not _driver.FAMILY.match(name)]
         if harmed:
             raise Failed(
                 f"apt would remove {', '.join(harmed)} to install the driver; remove it yourself if that is meant. "
                 "No package was changed"
             )
-        return Job(names, remove, comes, version)
 
     def _check_version(self, name: str, policy: Policy) -> None:
         """Refuse where a package that carries the driver's version is not to be had in the one that is wanted."""
@@ -559,20 +564,23 @@ class AptDriver:
         before = self.drivers()
         if not before:
             return
-        result = self.apt.get(["--simulate", "--allow-change-held-packages", "purge", *before])
-        if result.rc != 0:
-            raise Failed(f"the driver's packages cannot be removed: {complaints(result)}. No package was changed")
-        goes = parse_simulation(result.stdout)[1]
-        harmed = [name for name in goes if name not in before]
-        if harmed:
-            raise Failed(
-                f"{', '.join(harmed)} needs the driver's packages, which have to go before {change}; remove it "
-                "yourself if that is meant. No package was changed"
-            )
+        self._refuse_needed(before)
         gone = self.apt.keep(before)
         if gone:
             self.run.warnings.append(
                 f"the files of {', '.join(gone)} are not to be had any more, so there is no way back from {change}"
+            )
+
+    def _refuse_needed(self, drivers: Dict[str, str]) -> None:
+        """Refuse to remove the driver's packages where others would go with them."""
+        result = self.apt.get(["--simulate", "--allow-change-held-packages", "purge", *drivers])
+        if result.rc != 0:
+            raise Failed(f"the driver's packages cannot be removed: {complaints(result)}. No package was changed")
+        harmed = [name for name in parse_simulation(result.stdout)[1] if name not in drivers]
+        if harmed:
+            raise Failed(
+                f"{', '.join(harmed)} needs the driver's packages, which are to go; remove it yourself if that is "
+                "meant. No package was changed"
             )
 
     def put_aside(self) -> None:
@@ -628,7 +636,8 @@ class AptDriver:
         self.wanted = self.wanted._replace(flavor=record["flavor"], branch=record["version"].split(".")[0], version="")
         self.release()
         try:
-            comes, _goes = self.apt.simulate(names, remove)
+            comes, goes = self.apt.simulate(names, remove)
+            self._refuse_harm(goes)
             job = Job(names, remove, comes, record["version"])
             self._change(job, before, driver)
         finally:
@@ -652,6 +661,7 @@ class AptDriver:
             self.refuse_held()
             run.reasons.append(f"{', '.join(names)} is removed")
         if names and not run.check_mode:
+            self._refuse_needed(self.drivers())
             obstacle = _driver_load.unload(run.host, run.machine.modules) if run.machine.loaded else None
             if obstacle:
                 run.warnings.append(f"the driver stays loaded until the next start: {obstacle}")

@@ -360,16 +360,19 @@ class DnfDriver:
         before = self.drivers()
         if not before:
             return
-        test = self.run.host.run(["rpm", "--erase", "--test", *before], QUERY_SECONDS)
-        if test.rc != 0:
-            raise Failed(
-                f"the driver's packages have to go before {change}, and others need them: {complaints(test)}. No "
-                "package was changed"
-            )
+        self._refuse_needed(before)
         gone = self._keep(before)
         if gone:
             self.run.warnings.append(
                 f"the files of {', '.join(gone)} are not to be had any more, so there is no way back from {change}"
+            )
+
+    def _refuse_needed(self, drivers: Dict[str, str]) -> None:
+        """Refuse to remove the driver's packages where others would go with them."""
+        test = self.run.host.run(["rpm", "--erase", "--test", *drivers], QUERY_SECONDS)
+        if test.rc != 0:
+            raise Failed(
+                f"the driver's packages are to go, and others need them: {complaints(test)}. No package was changed"
             )
 
     def refuse_held(self) -> None:
@@ -451,6 +454,7 @@ class DnfDriver:
             run.refuse_busy("its removal")
             run.reasons.append(f"{', '.join(names)} is removed")
             if not run.check_mode:
+                self._refuse_needed(self.drivers())
                 self._release()
                 self.dnf.must("remove", *names)
                 if enabled_stream(run.host.read_text(STREAM, quiet=True)):

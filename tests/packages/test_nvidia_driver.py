@@ -171,6 +171,20 @@ def test_a_program_that_begins_while_packages_are_fetched_keeps_its_driver(host)
     assert host.installed() == before and "nvidia-kernel-dkms" in host.held()
 
 
+def test_what_needs_the_driver_is_not_removed_with_it(host):
+    host.driver(branch="470")
+    control = "Package: site-monitor\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"
+    host.write("/root/deb/DEBIAN/control", control + "Depends: nvidia-tesla-470-smi\n")
+    host.sh("cd /root; dpkg-deb -b deb site-monitor.deb; dpkg -i site-monitor.deb")
+    before = host.installed()
+    with pytest.raises(Refused, match="site-monitor needs the driver's packages"):
+        host.driver(state="absent")
+    with pytest.raises(Refused, match="apt would remove site-monitor to install the driver"):
+        host.driver(state="previous")
+    assert host.installed() == before and "nvidia-tesla-470-smi" in host.held()
+    assert host.sh("dpkg -s site-monitor | grep -c 'install ok installed'") == "1"
+
+
 def test_a_lock_is_waited_for(host):
     holder = subprocess.Popen(["docker", "exec", host.name, "python3", "-c", TAKE_LOCK.format(20)])
     time.sleep(2)

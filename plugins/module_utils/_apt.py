@@ -32,6 +32,8 @@ QUERY_SECONDS = 120
 UPDATE_TRIES = 3
 UPDATE_PAUSE_SECONDS = 5
 SAID_LINES = 6
+# A version and its priority in what C(apt-cache policy) prints; Ubuntu gives some updates to a part of its hosts first.
+VERSION_ROW = r"^ (?:\*\*\*|   ) (\d\S*) (-?\d+)(?: \(phased \d+%\))?$"
 UNASKED = 500  # apt's priority of what it takes unasked
 ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
@@ -98,7 +100,7 @@ def parse_policy(text: str) -> Dict[str, Tuple[Optional[str], List[str]]]:
     for line in text.splitlines():
         header = re.match(r"(\S+?)(?::\w+)?:$", line)
         candidate = re.match(r"  Candidate: (\S+)", line)
-        version = re.match(r" (?:\*\*\*|   ) (\d\S*) -?\d+$", line)
+        version = re.match(VERSION_ROW, line)
         if header:
             name = header.group(1)
             found[name] = (None, [])
@@ -111,7 +113,7 @@ def parse_policy(text: str) -> Dict[str, Tuple[Optional[str], List[str]]]:
 
 def parse_offered(text: str) -> List[str]:
     """Return the versions in what C(apt-cache policy) prints of one package that apt takes unasked, newest first."""
-    rows = re.findall(r"^ (?:\*\*\*|   ) (\d\S*) (-?\d+)$", text, re.MULTILINE)
+    rows = re.findall(VERSION_ROW, text, re.MULTILINE)
     return [version for version, priority in rows if int(priority) >= UNASKED]
 
 

@@ -94,3 +94,9 @@ def test_a_lock_that_is_held_for_ever_is_an_error_with_its_holder(tmp_path, monk
     monkeypatch.setattr(apt, "lock_holder", lambda path: 4711)
     with pytest.raises(apt.Failed, match=r"process 4711 \(gone\) has held /a/lock for more than 0 s"):
         apt.Apt(Host(str(tmp_path)), str(tmp_path), lock_timeout=0).wait()
+
+
+def test_an_update_that_only_a_part_of_the_hosts_gets_yet_is_one_of_the_versions():
+    text = "foo:\n  Candidate: 1.2-1\n  Version table:\n     1.2-1 500 (phased 20%)\n *** 1.1-1 100\n"
+    assert apt.parse_policy(text) == {"foo": ("1.2-1", ["1.2-1", "1.1-1"])}
+    assert apt.parse_offered(text) == ["1.2-1"]

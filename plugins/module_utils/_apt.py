@@ -202,7 +202,7 @@ class Apt:
         if not check_mode:
             result = self._locked(["dpkg", *KEEP_CONFIGURATION, "--configure", "-a"], self.timeout)
             if result.rc != 0 or self._must(["dpkg", "--audit"], QUERY_SECONDS).stdout.strip():
-                mended = self.get(["--fix-broken", "install"])
+                mended = self.get(["--fix-broken", "--no-remove", "install"])
                 left = self._must(["dpkg", "--audit"], QUERY_SECONDS).stdout.strip()
                 if mended.rc != 0 or left:
                     raise Failed(

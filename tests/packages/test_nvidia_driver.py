@@ -227,6 +227,16 @@ def test_a_dpkg_that_was_killed_in_a_postinst_is_finished_first(machine):
     host.assert_healthy()
 
 
+def test_what_somebody_left_half_done_is_named_and_not_removed(machine):
+    host = machine()
+    control = "Package: site-tool\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"
+    host.write("/root/deb/DEBIAN/control", control + "Depends: not-to-be-had\n")
+    host.sh("cd /root; dpkg-deb -b deb site-tool.deb; dpkg -i site-tool.deb || true")
+    with pytest.raises(Refused, match=r"cannot finish what is half done: .*site-tool"):
+        host.driver(branch="535")
+    assert host.sh("dpkg -s site-tool | grep -c 'install ok unpacked'") == "1"
+
+
 def test_a_full_boot_is_refused_before_anything_is_changed(machine):
     host = machine("--tmpfs", "/boot:size=16m")
     host.sh("touch /boot/vmlinuz-6.1.0-50-amd64")

@@ -1,0 +1,24 @@
+"""The role python in a real play: what it refuses, and that it does so before it touches the host."""
+
+import pytest
+from through_ansible import needs_ansible, play_tasks
+
+DEADSNAKES = {"python": {"version": "3.12", "source": "deadsnakes"}}
+TASKS = [{"ansible.builtin.import_role": {"name": "gpufleet.workstation.python"}}]
+
+
+@needs_ansible
+@pytest.mark.parametrize(
+    "wish, sentence",
+    [
+        (
+            {"stack_plan": DEADSNAKES},
+            "nobody says which key signs it. Put the key's text into workstation_deadsnakes_key",
+        ),
+        ({"python_uv_path": "/nowhere/uv"}, "host has no uv at /nowhere/uv, which python_uv_path names."),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_changed(tmp_path, wish, sentence):
+    done = play_tasks(tmp_path, TASKS, "--check", python_root=str(tmp_path / "opt"), python_environment=False, **wish)
+    assert sentence in " ".join(done.stdout.split()), done.stdout
+    assert "changed=0" in done.stdout, done.stdout

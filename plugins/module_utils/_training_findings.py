@@ -64,7 +64,8 @@ KINDS = {
     "gpu.driver_missing": Kind(
         FAIL,
         "{expected} GPU(s) are expected and no NVIDIA driver answers: {said}",
-        "install the driver of the plan, or see why its module is not loaded (dmesg, dkms status)",
+        "install the plan's driver (nvidia_driver in stack_components), or see why its module is not loaded (dmesg, "
+        "dkms status)",
     ),
     "gpu.driver_old": Kind(
         FAIL,

@@ -272,6 +272,8 @@ def _driver(question: Question, driver: Option | None, others: list[Option]) -> 
             why.append("somebody else has to bring it")
         if not question.host.get("driver_version"):
             why.append("none is loaded now")
+            if not question.wishes["driver_managed"] and driver.source != "elsewhere":
+                why[-1] += ", and stack_components without nvidia_driver brings none"
     return {
         "branch": driver.detail["branch"],
         "flavor": driver.detail["flavor"],

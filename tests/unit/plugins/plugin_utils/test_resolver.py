@@ -87,6 +87,15 @@ def test_a_loaded_driver_that_nobody_upgrades_is_what_would_change_the_wheel():
     assert torch["would_change"] == "torch 2.15.0 (cu132): add nvidia_driver to stack_components"
 
 
+def test_a_host_without_a_driver_is_told_whether_it_gets_one():
+    bare = host("debian12", stacks.A100_PCIE)
+    for components, told in (
+        (["pytorch"], "none is loaded now, and stack_components without nvidia_driver brings none"),
+        (["nvidia_driver", "pytorch"], "none is loaded now"),
+    ):
+        assert resolve(bare, {"components": components}, DATA)["driver"]["reason"].endswith(f"; {told}")
+
+
 def test_the_newest_plan_says_that_nothing_would_change_it():
     plan = resolve(host("debian12", stacks.A100_PCIE), {}, DATA)
     assert [plan[PART_OF.get(component, component)]["would_change"] for component in COMPONENTS] == [""] * 6

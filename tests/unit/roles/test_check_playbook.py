@@ -93,6 +93,15 @@ def test_every_host_is_in_the_report_and_those_that_do_not_train_fail(fleet):
     assert json.loads((fleet / "hung" / "training.json").read_text())["seconds"] < 12 + 12
 
 
+def test_the_inventorys_limit_holds_where_the_command_line_has_none(fleet):
+    inventory = yaml.safe_load((fleet / "inventory.yml").read_text())
+    inventory["workstations"]["vars"]["training_check_timeout"] = 7
+    (fleet / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    done = play(fleet, "--limit", "hung")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert json.loads((fleet / "hung" / "training.json").read_text())["seconds"] < 7 + 12
+
+
 def test_a_second_run_changes_nothing(fleet):
     for expected in ("changed=1", "changed=0"):
         done = play(fleet, "--limit", "good")

@@ -14,7 +14,8 @@ import os
 import re
 import shutil
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
 from ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_packages import (
@@ -352,6 +353,24 @@ def choose(host, link: str, place: str, version: str) -> None:
             )
 
 
+@contextmanager
+def default_kept(host, link: Optional[str]) -> Iterator[None]:
+    """Have the default be the one that it was, if what is done meanwhile fails: packages move it by themselves."""
+    led = leads_to(link) if link else None
+    text = os.readlink(link) if led else ""
+    try:
+        yield
+    except BaseException:
+        if led and leads_to(link) != led:
+            if "/alternatives/" in text:
+                host.run(["update-alternatives", "--set", "cuda", led], timeout=COMMAND_SECONDS)
+            else:
+                if os.path.lexists(link):
+                    os.unlink(link)
+                os.symlink(text, link)
+        raise
+
+
 def prune(host, wanted: Wanted, paths: Sequence[str]) -> None:
     """Remove builds, and with a version's last one all that is left of the version."""
     for path in paths:
@@ -373,10 +392,11 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
     began = time.time()
     check_words(wanted)
     if check_mode:
-        result = decide(host, wanted, None)
+        with default_kept(host, wanted.link):
+            result = decide(host, wanted, None)
     else:
         try:
-            with umask(0o022), held(wanted.root, wanted.wheels.timeout) as lock:
+            with umask(0o022), held(wanted.root, wanted.wheels.timeout) as lock, default_kept(host, wanted.link):
                 result = decide(host, wanted, lock)
         except OSError as exc:
             raise Refused(f"{exc.filename or wanted.root}: {exc.strerror}; mend that and run this again") from None

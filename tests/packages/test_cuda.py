@@ -240,6 +240,28 @@ def test_a_toolkit_that_does_not_know_the_gpu_is_not_taken_into_use(host):
     assert cuda(host, toolkit("12.9"))["changed"] is False
 
 
+def test_packages_move_no_default_while_their_toolkit_is_not_proven(bare):
+    bare.sh("mkdir -p /usr/local/cuda-12.1; ln -s cuda-12.1/ /usr/local/cuda")  # as an installer leaves it
+    with pytest.raises(Refused, match=r"CUDA 13.0.88 does not compile for sm_70"):
+        cuda(bare, toolkit("13.0"))
+    assert bare.sh("readlink /usr/local/cuda") == "cuda-12.1/"
+    bare.sh("update-alternatives --install /usr/local/cuda cuda /usr/local/cuda-12.1 121; "
+            "update-alternatives --set cuda /usr/local/cuda-12.1; update-alternatives --remove cuda /usr/local/cuda-13.0; "
+            "update-alternatives --auto cuda")  # fmt: skip
+    with pytest.raises(Refused, match=r"CUDA 12.9.86 does not compile for sm_120"):
+        cuda(bare, toolkit("12.9"), architectures=["12.0"])
+    assert default(bare) == "/usr/local/cuda-12.1"
+    assert cuda(bare, toolkit("12.9"))["changed"] and default(bare) == "/usr/local/cuda-12.9"
+
+
+def test_a_folder_in_the_place_of_the_link_is_refused_before_a_package_comes(bare):
+    bare.sh("mkdir /usr/local/cuda")
+    before = bare.installed()
+    with pytest.raises(Refused, match=r"/usr/local/cuda is not a link"):
+        cuda(bare, toolkit("12.9"))
+    assert bare.installed() == before and bare.ours() == []
+
+
 def test_the_planned_cudnn_and_nccl_come_and_not_the_newest(host):
     names = [f"{host.cudnn}={CUDNN}", f"{host.devel}={CUDNN}", f"{host.nccl}={NCCL}"]
     cuda(host, toolkit("12.9", *names))

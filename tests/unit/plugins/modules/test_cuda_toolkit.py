@@ -344,6 +344,9 @@ def test_a_folder_in_the_place_of_the_link_is_left_alone(want, tmp_path):
     link.mkdir()
     with pytest.raises(versioned.Refused, match="is not a link"):
         ensure(want(link=str(link)), PackagedHost(tmp_path))
+    assert not (tmp_path / "opt" / "cuda" / "13.0").exists()  # it was seen before anything was built
+    with pytest.raises(versioned.Refused, match="is not a link"):
+        ensure(want(packaged(tmp_path), link=str(link)), PackagedHost(tmp_path), check_mode=True)
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def step_for(wanted: Wanted, toolkit: Toolkit, versions: Dict[str, str], state: 
     if not toolkit.pins:
         noted = state["proven"].get(place_of(wanted, toolkit)) or {}
         fresh = noted.get("packages") != noted_packages(toolkit, versions)
-        unproven = fresh or not set(wanted.architectures) <= set(noted.get("architectures") or [])
+        unproven = fresh or not enough(wanted, noted)
         return Step(toolkit, None, f"CUDA {toolkit.version} is not proven yet" if unproven else "", unproven)
     folder = folder_of(wanted, toolkit.version)
     key, used = key_of(inputs(wanted, toolkit)), current(folder)
@@ -219,9 +219,15 @@ def step_for(wanted: Wanted, toolkit: Toolkit, versions: Dict[str, str], state: 
     if name is None:
         return Step(toolkit, None, why(wanted, toolkit, used), True)
     proof = (read_marker(os.path.join(folder, name)) or {}).get("proof") or {}
-    unproven = not set(wanted.architectures) <= set(proof.get("architectures") or [])
+    unproven = not enough(wanted, proof)
     reason = "" if name == used else f"CUDA {toolkit.version} is at hand as {name}"
     return Step(toolkit, name, reason or (f"CUDA {toolkit.version} is not proven yet" if unproven else ""), unproven)
+
+
+def enough(wanted: Wanted, proof: Dict[str, Any]) -> bool:
+    """Say whether a toolkit was proven for what is asked, and on the GPUs as soon as there is a driver for it."""
+    compiled = set(wanted.architectures) <= set(proof.get("architectures") or [])
+    return compiled and not (wanted.run and proof.get("ran") is None)
 
 
 def why(wanted: Wanted, toolkit: Toolkit, used: Optional[str]) -> str:

@@ -26,8 +26,13 @@ ELF_MACHINE_CUDA = 190
 NUMBERS = 256
 COMPILE_SECONDS = 120
 RUN_SECONDS = 60
+BUSY = (2, 46)  # what the driver says: no memory is left; the GPU is another process's, or nobody's
 
 _RELEASE = re.compile(r"\bV(\d+\.\d+\.\d+)\b")
+
+
+class Busy(OSError):
+    """The GPU has no room for a small kernel now."""
 
 
 def sm(compute_capability: str) -> str:
@@ -53,7 +58,7 @@ def find_nvrtc(prefix: str) -> Optional[str]:
 def prove(host, prefix: str, nvcc: str, capabilities: Sequence[str], scratch: str, run: bool) -> Dict[str, Any]:
     """Compile for every compute capability, and return the toolkit's release, its compiler and what was proven.
 
-    Refused says what it cannot compile for, or what the GPU said.
+    C(ran) is None where nothing was to be run. Refused says what it cannot compile for, or what the GPU said.
     """
     library = None if os.path.exists(nvcc) else find_nvrtc(prefix)
     if library is None and not os.path.exists(nvcc):
@@ -76,7 +81,7 @@ def prove(host, prefix: str, nvcc: str, capabilities: Sequence[str], scratch: st
         "release": release,
         "compiler": "nvcc" if library is None else "nvrtc",
         "architectures": sorted(capabilities, key=float),
-        "ran": ran,
+        "ran": ran if run else None,
     }
 
 
@@ -84,7 +89,7 @@ def _release_of(host, nvcc: str) -> str:
     result = host.run([nvcc, "--version"], timeout=COMPILE_SECONDS)
     match = _RELEASE.search(result.stdout)
     if not match:
-        raise Refused(f"{nvcc} does not start: {result.error or _last_line(result.stderr)}")
+        raise Refused(f"{nvcc} does not start: {result.error or _complaint(result.stderr)}")
     return match.group(1)
 
 
@@ -95,7 +100,7 @@ def _compile_with_nvcc(host, nvcc: str, release: str, capability: str, cubin: st
     argv = [nvcc, "-cubin", f"-arch={sm(capability)}", "-o", cubin, source]
     result = host.run(argv, timeout=COMPILE_SECONDS, env={"TMPDIR": scratch})
     if result.error or result.rc:
-        words = result.error or _last_line(result.stderr)
+        words = result.error or _complaint(result.stderr)
         raise Refused(f"CUDA {release} does not compile for {sm(capability)}: {words}")
 
 
@@ -120,7 +125,7 @@ def _compile_with_nvrtc(host, library: str, release: str, capability: str, cubin
             _expect(nvrtc, "nvrtcGetProgramLogSize", program, ctypes.byref(size))
             log = ctypes.create_string_buffer(size.value)
             _expect(nvrtc, "nvrtcGetProgramLog", program, log)
-            raise OSError(_last_line(log.value.decode("utf-8", "replace")))
+            raise OSError(_complaint(log.value.decode("utf-8", "replace")))
         _expect(nvrtc, "nvrtcGetCUBINSize", program, ctypes.byref(size))
         code = ctypes.create_string_buffer(size.value)
         _expect(nvrtc, "nvrtcGetCUBIN", program, code)
@@ -142,7 +147,10 @@ def _run(host, code: bytes, capability: str) -> int:
 
 
 def launch(cuda: Any, code: bytes, capability: str) -> int:
-    """Add numbers on every GPU of a compute capability; return how many GPUs there are, or raise for a wrong sum."""
+    """Add numbers on every GPU of a compute capability; return how many did it, or raise for a wrong sum.
+
+    A GPU that a job has for itself, or all of whose memory, is left to the job.
+    """
     count = ctypes.c_int()
     _expect(cuda, "cuInit", 0)
     _expect(cuda, "cuDeviceGetCount", ctypes.byref(count))
@@ -154,8 +162,13 @@ def launch(cuda: Any, code: bytes, capability: str) -> int:
         _expect(cuda, "cuDeviceGetAttribute", ctypes.byref(minor), 76, device)
         if f"{major.value}.{minor.value}" != capability:
             continue
-        _expect(cuda, "cuCtxCreate_v2", ctypes.byref(context), 0, device)
-        sums = _add_on_device(cuda, code)
+        try:
+            _expect(cuda, "cuCtxCreate_v2", ctypes.byref(context), 0, device)
+            sums = _add_on_device(cuda, code)
+        except Busy:
+            if context.value:
+                _expect(cuda, "cuCtxDestroy_v2", context)
+            continue
         if sums != [3 * value for value in range(NUMBERS)]:
             raise ValueError(f"GPU {number} adds wrongly")
         _expect(cuda, "cuCtxDestroy_v2", context)
@@ -186,9 +199,10 @@ def _expect(library: Any, function: str, *arguments: Any) -> None:
     """Call a function of a library of NVIDIA's, all of which return 0 for success."""
     status = getattr(library, function)(*arguments)
     if status != 0:
-        raise OSError(f"{function} says {status}")
+        raise (Busy if status in BUSY else OSError)(f"{function} says {status}")
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+def _complaint(text: str) -> str:
+    """Return the line that says what is wrong, or the last; a compiler's last lines show where."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
+    return next((line for line in lines if re.search(r"\b(error|fatal)\b", line)), lines[-1])

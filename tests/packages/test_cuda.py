@@ -246,8 +246,8 @@ def test_packages_move_no_default_while_their_toolkit_is_not_proven(bare):
         cuda(bare, toolkit("13.0"))
     assert bare.sh("readlink /usr/local/cuda") == "cuda-12.1/"
     bare.sh("update-alternatives --install /usr/local/cuda cuda /usr/local/cuda-12.1 121; "
-            "update-alternatives --set cuda /usr/local/cuda-12.1; update-alternatives --remove cuda /usr/local/cuda-13.0; "
-            "update-alternatives --auto cuda")  # fmt: skip
+            "update-alternatives --set cuda /usr/local/cuda-12.1; update-alternatives --auto cuda; "
+            "update-alternatives --remove cuda /usr/local/cuda-13.0")  # fmt: skip
     with pytest.raises(Refused, match=r"CUDA 12.9.86 does not compile for sm_120"):
         cuda(bare, toolkit("12.9"), architectures=["12.0"])
     assert default(bare) == "/usr/local/cuda-12.1"

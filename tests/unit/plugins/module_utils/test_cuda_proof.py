@@ -9,6 +9,8 @@ import struct
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _cuda_proof as proof
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
+from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import Refused
 
 
 def elf(flags, abi=7, machine=190):
@@ -40,8 +42,8 @@ def test_a_kernel_says_what_it_is_for(code, architecture):
 class Driver:
     """Stands in for libcuda.so: GPUs of some compute capabilities, the first of which may add wrongly."""
 
-    def __init__(self, capabilities, wrong=False, refuses=None):
-        self.capabilities, self.wrong, self.refuses = capabilities, wrong, refuses
+    def __init__(self, capabilities, wrong=False, refuses=None, status=209):
+        self.capabilities, self.wrong, self.refuses, self.status = capabilities, wrong, refuses, status
         self.memory, self.contexts, self.launches = {}, 0, 0
 
     def __getattr__(self, name):
@@ -50,7 +52,7 @@ class Driver:
 
         def call(*arguments):
             if name == self.refuses:
-                return 209
+                return self.status
             return getattr(self, "do_" + name, lambda *_arguments: 0)(*arguments)
 
         return call
@@ -68,8 +70,9 @@ class Driver:
         value._obj.value = int({75: major, 76: minor}[attribute])
         return 0
 
-    def do_cuCtxCreate_v2(self, _context, _flags, _device):
+    def do_cuCtxCreate_v2(self, context, _flags, _device):
         self.contexts += 1
+        context._obj.value = self.contexts
         return 0
 
     def do_cuCtxDestroy_v2(self, _context):
@@ -114,3 +117,33 @@ def test_a_gpu_that_adds_wrongly_is_named():
 def test_what_the_driver_refuses_is_named():
     with pytest.raises(OSError, match="cuModuleLoadData says 209"):
         proof.launch(Driver(["8.0"], refuses="cuModuleLoadData"), b"", "8.0")
+
+
+@pytest.mark.parametrize(("refuses", "status"), [("cuCtxCreate_v2", 46), ("cuCtxCreate_v2", 2), ("cuMemAlloc_v2", 2)])
+def test_a_gpu_whose_memory_or_whole_self_belongs_to_a_job_is_left_to_it(refuses, status):
+    driver = Driver(["7.0", "7.0"], refuses=refuses, status=status)
+    assert proof.launch(driver, b"", "7.0") == 0
+    assert (driver.launches, driver.contexts) == (0, 0)
+
+
+GCC_TOO_NEW = """In file included from /usr/local/cuda-11.8/bin/../targets/x86_64-linux/include/cuda_runtime.h:83,
+                 from <command-line>:
+/usr/local/cuda-11.8/include/crt/host_config.h:132:2: error: #error -- unsupported GNU version! gcc versions later \
+than 11 are not supported!
+  132 | #error -- unsupported GNU version! gcc versions later than 11 are not supported!
+      |  ^~~~~
+"""
+
+
+class Compiler(Host):
+    """A host whose nvcc says its version, and then only why it cannot compile."""
+
+    def run(self, argv, timeout, env=None, pass_fds=()):
+        if "--version" in argv:
+            return Result(0, "Cuda compilation tools, release 11.8, V11.8.89\n", "", None)
+        return Result(1, "", GCC_TOO_NEW, None)
+
+
+def test_why_nvcc_does_not_compile_is_said_and_not_where(tmp_path):
+    with pytest.raises(Refused, match=r"^CUDA 11\.8\.89 does not compile for sm_70: .*gcc versions later than 11 are"):
+        proof.prove(Compiler(), "/", "/bin/sh", ["7.0"], str(tmp_path), False)

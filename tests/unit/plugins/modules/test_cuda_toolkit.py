@@ -224,6 +224,17 @@ def test_more_architectures_are_proven_without_a_new_build(want):
     assert not ensure(want(OLD, architectures=["7.0", "8.0"]))["changed"]
 
 
+def test_it_is_run_once_there_is_a_driver_also_where_it_was_proven_before_that(want, monkeypatch, tmp_path):
+    monkeypatch.setattr("ansible_collections.gpufleet.workstation.plugins.module_utils._cuda_proof._run", lambda *_: 2)
+    host = PackagedHost(tmp_path, {"nvidia-cuda-toolkit": "11.8.89-5"})
+    before = ensure(want(packaged(tmp_path), NEW), host)
+    again = ensure(want(packaged(tmp_path), NEW, run=True), host)
+    assert [toolkit["ran"] for toolkit in before["toolkits"] + again["toolkits"]] == [0, 0, 2, 2]
+    assert again["reason"] == "CUDA 11.8 is not proven yet; CUDA 13.0 is not proven yet" and not again["removed"]
+    assert not ensure(want(packaged(tmp_path), NEW, run=True), host)["changed"]
+    assert not ensure(want(packaged(tmp_path), NEW), host)["changed"]
+
+
 def test_an_altered_toolkit_is_built_anew_from_the_same_list(want, tmp_path):
     ensure(want())
     os.unlink(str(tmp_path / "opt" / "cuda" / "13.0" / "current" / "bin" / "nvcc"))

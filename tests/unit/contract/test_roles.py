@@ -67,6 +67,14 @@ def test_collection_wide_variables_are_read_in_defaults_only(role):
                 assert not re.search(r"\bworkstation_", expression), f"{path}: {expression}"
 
 
+def test_every_collection_wide_variable_stands_in_the_example():
+    paths = [*CHECKOUT.glob("roles/*/defaults/main.yml"), *CHECKOUT.glob("playbooks/*.yml")]
+    read = {name for path in paths for name in re.findall(r"\bworkstation_\w+", path.read_text(encoding="utf-8"))}
+    text = (CHECKOUT / "inventories" / "lab" / "group_vars" / "workstations.yml").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^(?:# )?(workstation_\w+):", text, re.MULTILINE))
+    assert shown == read - {"workstation_facts_root", "workstation_nvidia_smi"}  # those are for stand-ins
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_a_task_file_fits_one_screen(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 100

@@ -1,6 +1,6 @@
 # make demo         two hosts in containers on this machine, from nothing to a trained network
 # make demo-clean   remove all that the demo and the tests made in Docker
-# make test         every test: lint, unit, machine, packages, molecule
+# make test         what CI runs: lint, unit, machine, packages, molecule
 # make verify-matrix  compare the compatibility data with what the package index serves today
 # make reboot       facts through ssh, and the driver's role over a real reboot, on an emulated machine
 # make spark-upgrade  two releases of Spark, forth and back

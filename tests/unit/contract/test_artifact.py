@@ -1,5 +1,6 @@
 """What Galaxy would give a user works, with nothing around it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -47,30 +48,16 @@ def test_a_playbook_is_found_by_its_full_name(installed, playbook):
 
 
 def test_every_module_and_filter_and_role_is_documented(installed):
-    for kind, names in (
-        (
-            "module",
-            [
-                "config_files",
-                "gpu_facts",
-                "host_facts",
-                "java_home",
-                "memory_facts",
-                "nvidia_driver",
-                "nvme_facts",
-                "python_environment",
-                "python_wheelhouse",
-                "spark_check",
-                "training_check",
-            ],
-        ),
-        ("filter", ["fleet_table", "preflight_findings", "spark_plan", "stack_plan", "misspelt", "training_junit"]),
-        ("callback", ["fleet_report"]),
-        ("role", [path.name for path in (CHECKOUT / "roles").iterdir()]),
+    for kind, paths in (
+        ("module", CHECKOUT.glob("plugins/modules/*.py")),
+        ("filter", CHECKOUT.glob("plugins/filter/*.py")),
+        ("callback", CHECKOUT.glob("plugins/callback/*.py")),
+        ("role", CHECKOUT.glob("roles/*")),
     ):
-        for name in names:
-            told = run("ansible-doc", "-t", kind, f"gpufleet.workstation.{name}", cwd=installed)
-            assert name in told, name
+        names = [f"gpufleet.workstation.{path.stem}" for path in paths]
+        told = json.loads(run("ansible-doc", "--json", "-t", kind, *names, cwd=installed))
+        assert sorted(told) == sorted(names)
+        assert not [name for name in names if "error" in told[name]]
 
 
 def test_nothing_of_the_workshop_is_shipped(installed):

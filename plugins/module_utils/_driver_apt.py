@@ -63,9 +63,34 @@ class AptDriver:
         self.packages = self.apt.packages()
         half = [name for name, package in self.packages.items() if package.status != "installed"]
         if half or self.apt._journal():
-            if self.apt.repair(self.run.check_mode):
+            if self._repair():
                 self.run.reasons.append("dpkg was cut off" + (f" at {', '.join(sorted(half))}" if half else ""))
             self.packages = self.apt.packages()
+        cut = self.run.state.get("changing")
+        if not cut or self.run.check_mode:
+            return
+        there = self.drivers()
+        if there == cut["packages"]:
+            self.run.remember(changing=None)
+        elif self.driver() and all(there.get(name) == version for name, version in cut["comes"].items()):
+            self._record(cut["comes"], *self._before())
+
+    def _repair(self) -> bool:
+        """Finish what is half done; where that fails, and a change of ours was cut off, take it back."""
+        try:
+            return self.apt.repair(self.run.check_mode)
+        except Failed:
+            cut = self.run.state.get("changing")
+            if not cut or self.apt.restore(cut["packages"], list(cut["comes"])):
+                raise
+        return True
+
+    def _before(self) -> Tuple[Dict[str, str], Optional[Driver]]:
+        """Return the driver's packages and the driver that a change begins with, also one that was cut off."""
+        cut = self.run.state.get("changing")
+        if not cut:
+            return self.drivers(), self.driver()
+        return cut["packages"], Driver(cut["version"], cut["flavor"], []) if cut["version"] else None
 
     def drivers(self) -> Dict[str, str]:
         """Return the driver's packages that are installed, with their versions."""
@@ -396,7 +421,7 @@ class AptDriver:
             self.wanted = self.wanted._replace(version=self.open_version(ask=True))
             if self.wanted.version:
                 run.file(_driver.PREFERENCES, _driver.pin("", "", self.wanted.version))
-        before, old = self.drivers(), self.driver()
+        before, old = self._before()
         self.release()
         try:
             job = self.resolve(branch, keep)
@@ -414,7 +439,7 @@ class AptDriver:
         if due:
             if old and not run.reasons:
                 run.reasons.append(f"driver {old.version} is replaced by {job.version}")
-            self._record(job, before, old)
+            self._record(job.comes, before, old)
 
     def _keep(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
         """Keep the files of what is installed now, or say that there is no way back."""
@@ -429,6 +454,9 @@ class AptDriver:
         run, apt = self.run, self.apt
         if _driver.family(job.comes) or job.remove:
             run.refuse_busy(f"driver {job.version}")  # somebody may have begun to work since the run began
+            was = {"version": old and old.version, "flavor": old and old.flavor, "packages": before}
+            comes = {name: job.comes[name] for name in _driver.family(job.comes)}
+            run.remember(changing={**was, "comes": comes})  # a later run goes on from here if this one is cut off
         self.replaced = run.rival.there if run.rival else None
         try:
             if run.rival:
@@ -443,7 +471,9 @@ class AptDriver:
         except Failed as failure:
             if not _driver.family(job.comes) and not job.remove:
                 raise
-            problem = apt.restore(before, _driver.family(job.comes))
+            problem = apt.restore(before, [*_driver.family(job.comes), *self.drivers()])
+            if not problem:
+                run.remember(changing=None)
             if self.replaced:
                 problem = run.rival.come_back(self.replaced) or problem
             version = self.replaced["version"] if self.replaced else old and old.version
@@ -452,14 +482,14 @@ class AptDriver:
             head, _newline, tail = str(failure).partition("\n")
             raise Failed(f"{head}. It was taken back: {words}" + ("\n" + tail if tail else "")) from failure
 
-    def _record(self, job: Job, before: Dict[str, str], old: Optional[Driver]) -> None:
+    def _record(self, comes: Dict[str, str], before: Dict[str, str], old: Optional[Driver]) -> None:
         now = self.driver()
         current = {
             "version": now.version,
             "flavor": now.flavor,
             "packages": self.drivers(),
         }
-        added = sorted({*self.run.state.get("added", []), *[name for name in job.comes if name not in before]})
+        added = sorted({*self.run.state.get("added", []), *[name for name in comes if name not in before]})
         previous = {"version": old.version, "flavor": old.flavor, "packages": before} if old else None
         previous = self.replaced or previous
         self.run.diff.append(
@@ -470,7 +500,8 @@ class AptDriver:
                 "after": "".join(f"{name} {version}\n" for name, version in sorted(current["packages"].items())),
             }
         )
-        self.run.remember(current=current, previous=previous or self.run.state.get("previous"), added=added)
+        previous = previous or self.run.state.get("previous")
+        self.run.remember(current=current, previous=previous, added=added, changing=None)
         self.tidy()
 
     def tidy(self) -> None:
@@ -609,8 +640,8 @@ class AptDriver:
 
     def previous(self) -> Tuple[str, str]:
         """Install the driver that was there before, from the files that were kept; no network."""
-        record = self.run.state.get("previous")
         self.settle()
+        record = self.run.state.get("previous")
         driver = self.driver()
         if not record:
             raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
@@ -643,7 +674,7 @@ class AptDriver:
         finally:
             self.packages = self.apt.packages()
             self.hold(again=True)
-        self._record(job, before, driver)
+        self._record(job.comes, before, driver)
         if self.run.host.read_text(_driver.PREFERENCES, quiet=True) == _driver.no_packages().strip():
             self.run.file(_driver.PREFERENCES, "")
         self._finish()

@@ -5,6 +5,7 @@
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import SITE, Refused
@@ -225,6 +226,39 @@ def test_a_dpkg_that_was_killed_in_a_postinst_is_finished_first(machine):
     assert any(reason.startswith("dpkg was cut off at") for reason in result["reasons"])
     assert host.modules() == ["nvidia-current.ko"]
     host.assert_healthy()
+
+
+@pytest.fixture
+def cut(host):
+    """Return a host with driver 535.247.01 that lost its power while driver 470.256.02 was built in its place."""
+    host.write("/etc/gpufleet-slow", "60")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(host.driver, branch="470")
+        for _second in range(40):
+            time.sleep(1)
+            if host.sh("pgrep -f '[k]ernel-dkms.postinst' || true"):
+                break
+        host.sh("pkill -9 python3; pkill -9 apt-get; pkill -9 dpkg; pkill -9 -f '[p]ostinst'", check=False)
+    assert run.exception() and "nvidia-tesla-470-kernel-dkms" in host.sh("dpkg --audit")
+    host.sh("rm /etc/gpufleet-slow")
+    return host
+
+
+def test_a_change_that_was_cut_off_is_finished_and_there_is_a_way_back_from_it(cut):
+    done = cut.driver(branch="470")
+    assert (done["version"], done["previous"]) == ("470.256.02", "535.247.01")
+    assert cut.driver(branch="470")["changed"] is False
+    assert cut.driver(state="previous")["version"] == "535.247.01"
+    cut.assert_healthy()
+
+
+def test_a_change_that_was_cut_off_and_cannot_be_finished_is_taken_back(cut):
+    cut.write("/etc/gpufleet-fail-build", "470.256.02")
+    with pytest.raises(Refused, match=r"driver 535\.247\.01 is installed as before(?s:.*)error: unknown type name"):
+        cut.driver(branch="470")
+    assert cut.modules() == ["nvidia-current.ko"] and not any("470" in package for package in cut.installed())
+    assert {"nvidia-kernel-dkms", "libcuda1"} <= cut.held()
+    cut.assert_healthy()
 
 
 def test_what_somebody_left_half_done_is_named_and_not_removed(machine):

@@ -14,7 +14,7 @@ import re
 import shutil
 import struct
 import time
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
@@ -57,7 +57,6 @@ class Package(NamedTuple):
     version: str
     status: str
     held: bool
-    arch: str
 
 
 # ---- words in, data out ----
@@ -66,30 +65,32 @@ class Package(NamedTuple):
 def parse_query(text: str) -> Dict[str, Package]:
     """Return the packages that dpkg-query prints in the form that Apt.packages asks for, without those that are gone.
 
-    Of a package with several architectures, the one that is worst off counts.
+    Their names are apt's: with the architecture, C(libcuda1:i386), where that is not the system's own.
     """
     found = {}  # type: Dict[str, Package]
-    for line in text.splitlines():
-        name, arch, version, status = (line.split("\t") + [""] * 4)[:4]
+    for name, version, status in _rows(text):
         words = status.split()
-        if len(words) != 3 or words[2] in ("not-installed", "config-files"):
-            continue
-        package = Package(name, version, words[2], words[0] == "hold", arch)
-        if name not in found or found[name].status == "installed":
-            found[name] = package
+        if len(words) == 3 and words[2] not in ("not-installed", "config-files"):
+            found[name] = Package(name, version, words[2], words[0] == "hold")
     return found
 
 
 def parse_removed(text: str) -> List[str]:
     """Return the packages, in the same form, of which only the configuration is left."""
-    rows = [line.split("\t") for line in text.splitlines()]
-    return sorted({row[0] for row in rows if row[-1].endswith(" config-files")})
+    return sorted(name for name, _version, status in _rows(text) if status.endswith(" config-files"))
+
+
+def _rows(text: str) -> Iterator[Tuple[str, str, str]]:
+    rows = [(line.split("\t") + [""] * 4)[:4] for line in text.splitlines()]
+    own = {"all", *[arch for name, arch, _version, _status in rows if name == "dpkg"]}
+    for name, arch, version, status in rows:
+        yield name if arch in own else f"{name}:{arch}", version, status
 
 
 def parse_simulation(text: str) -> Tuple[Dict[str, str], List[str]]:
     """Return what C(apt-get --simulate) would install, with versions, and what it would remove."""
-    installs = re.findall(r"^Inst (\S+?)(?::\S+)? (?:\[[^\]]*\] )?\((\S+)", text, re.MULTILINE)
-    removals = re.findall(r"^(?:Remv|Purg) (\S+?)(?::\S+)? ", text, re.MULTILINE)
+    installs = re.findall(r"^Inst (\S+) (?:\[[^\]]*\] )?\((\S+)", text, re.MULTILINE)
+    removals = re.findall(r"^(?:Remv|Purg) (\S+) ", text, re.MULTILINE)
     return dict(installs), removals
 
 
@@ -98,7 +99,7 @@ def parse_policy(text: str) -> Dict[str, Tuple[Optional[str], List[str]]]:
     found = {}  # type: Dict[str, Tuple[Optional[str], List[str]]]
     name = ""
     for line in text.splitlines():
-        header = re.match(r"(\S+?)(?::\w+)?:$", line)
+        header = re.match(r"(\S+):$", line)
         candidate = re.match(r"  Candidate: (\S+)", line)
         version = re.match(VERSION_ROW, line)
         if header:
@@ -303,10 +304,14 @@ class Apt:
 
     def file(self, name: str, version: str) -> Optional[str]:
         """Return the file of a package in the archives."""
+        name, _colon, arch = name.partition(":")
         start = "{}_{}_".format(name, version.replace(":", "%3a"))
+        foreign = self.host.read_text("/var/lib/dpkg/arch", quiet=True).split()[1:]
         for file in self.host.listdir(self.archives, quiet=True):
             if file.startswith(start) and file.endswith(".deb"):
-                return os.path.join(self.archives, file)
+                there = file[len(start) : -len(".deb")]
+                if there == arch if arch else there not in foreign:
+                    return os.path.join(self.archives, file)
         return None
 
     def restore(self, before: Dict[str, str], added: Sequence[str]) -> Optional[str]:

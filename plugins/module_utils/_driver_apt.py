@@ -338,7 +338,7 @@ class AptDriver:
 
     def _version(self, comes: Dict[str, str], choice: Choice, branch: str) -> str:
         there = {name: package.version for name, package in self.packages.items()}
-        after = {name: Package(name, version, "installed", False, "") for name, version in {**there, **comes}.items()}
+        after = {name: Package(name, version, "installed", False) for name, version in {**there, **comes}.items()}
         for name in _driver.leftovers(after, self._staying(comes, choice), branch, self.wanted.flavor):
             after.pop(name, None)
         driver = _driver.installed_driver(after)

@@ -186,6 +186,26 @@ def test_what_needs_the_driver_is_not_removed_with_it(host):
     assert host.sh("dpkg -s site-monitor | grep -c 'install ok installed'") == "1"
 
 
+def test_libraries_of_a_foreign_architecture_are_held_and_go_with_the_driver(host):
+    host.sh("dpkg --add-architecture i386")
+    for arch in ("amd64", "i386"):
+        control = f"Package: libnvidia-extra\nVersion: 535.247.01-1~deb12u1\nArchitecture: {arch}\nMulti-Arch: same\n"
+        host.write(f"/root/{arch}/DEBIAN/control", control + "Maintainer: x\nDescription: x\n")
+        host.sh(f"cd /root; dpkg-deb -b {arch} {arch}.deb; dpkg -i {arch}.deb")
+    assert host.driver(branch="535")["changed"] is True
+    assert {"libnvidia-extra", "libnvidia-extra:i386"} <= host.held()
+    assert host.driver(branch="535")["changed"] is False
+    host.sh("cp /root/*.deb /var/lib/gpufleet/nvidia_driver; cd /var/lib/gpufleet/nvidia_driver; "
+            "for one in amd64 i386; do mv $one.deb libnvidia-extra_535.247.01-1~deb12u1_$one.deb; done")  # fmt: skip
+    host.driver(branch="470")
+    assert "libnvidia-extra=535.247.01-1~deb12u1" not in host.installed()
+    assert host.driver(branch="470")["changed"] is False
+    host.driver(state="previous")
+    assert {"libnvidia-extra", "libnvidia-extra:i386"} <= host.held()
+    host.driver(state="absent")
+    assert host.driver(state="absent")["changed"] is False and host.installed() == set()
+
+
 def test_a_lock_is_waited_for(host):
     holder = subprocess.Popen(["docker", "exec", host.name, "python3", "-c", TAKE_LOCK.format(20)])
     time.sleep(2)

@@ -46,19 +46,22 @@ def test_a_simulation_says_what_comes_and_what_goes():
         "Conf nvidia-kernel-dkms (535.261.03-1 Debian:12 [amd64])\n"
     )
     assert apt.parse_simulation(text) == (
-        {"libcuda1": "2:535.261.03-1", "nvidia-kernel-dkms": "535.261.03-1"},
+        {"libcuda1:i386": "2:535.261.03-1", "nvidia-kernel-dkms": "535.261.03-1"},
         ["nvidia-smi"],
     )
 
 
-def test_packages_that_are_gone_do_not_count_and_of_two_architectures_the_worse_does():
+def test_packages_that_are_gone_do_not_count_and_those_of_a_foreign_architecture_are_called_so():
     text = (
-        "a\tamd64\t1\tinstall ok installed\na\ti386\t1\tinstall ok half-configured\nb\tamd64\t2\thold ok installed\n"
-        "c\tamd64\t3\tdeinstall ok config-files\nd\tamd64\t\tunknown ok not-installed\nrubbish\n"
+        "dpkg\tamd64\t1\tinstall ok installed\na\tamd64\t1\tinstall ok installed\n"
+        "a\ti386\t1\tinstall ok half-configured\nb\tamd64\t2\thold ok installed\n"
+        "c\tall\t3\tdeinstall ok config-files\nc\ti386\t3\tdeinstall ok config-files\n"
+        "d\tamd64\t\tunknown ok not-installed\nrubbish\n"
     )
     read = apt.parse_query(text)
-    assert (sorted(read), read["a"].status, read["b"].held) == (["a", "b"], "half-configured", True)
-    assert apt.parse_removed(text) == ["c"]
+    assert sorted(read) == ["a", "a:i386", "b", "dpkg"]
+    assert (read["a:i386"].status, read["b"].held) == ("half-configured", True)
+    assert apt.parse_removed(text) == ["c", "c:i386"]
 
 
 @pytest.mark.parametrize(

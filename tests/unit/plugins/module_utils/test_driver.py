@@ -11,7 +11,7 @@ UBUNTU = driver.System("ubuntu", "22.04", "jammy", "Ubuntu 22.04.5 LTS")
 
 def packages(**versions):
     return {
-        name.replace("_", "-"): Package(name.replace("_", "-"), version, "installed", False, "amd64")
+        name.replace("_", "-"): Package(name.replace("_", "-"), version, "installed", False)
         for name, version in versions.items()
     }
 

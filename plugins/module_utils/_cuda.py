@@ -421,7 +421,7 @@ def decide(host, wanted: Wanted, lock: Optional[int]) -> Dict[str, Any]:
     missing = [package for package in packages if not satisfied(package, versions)]
     lacking = [f"packages are missing: {', '.join(missing)}"] if missing else []
     archives = os.path.join(wanted.root, ".packages")
-    if packages and not missing:
+    if not missing:
         lacking = settle_repository(host, list(versions), wanted.repository, archives, lock is None)
     elif missing and lock is not None:
         bring(host, missing, wanted.repository, archives)

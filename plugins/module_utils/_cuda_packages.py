@@ -274,15 +274,10 @@ def write(host: Any, files: Dict[str, str], places: Sequence[str]) -> None:
         put_file(host.path(path), path, files[path], False, mode_of(files[path]))
 
 
-def refuse_without_root(what: str) -> None:
-    """Refuse what only root can do."""
-    if os.geteuid() != 0:
-        raise Refused(f"root has to {what}; do it, or become root")
-
-
 def bring(host: Any, missing: Sequence[str], repository: Repository, archives: str) -> None:
     """Install packages, or leave the host as it was and say why."""
-    refuse_without_root(f"install {', '.join(missing)}")
+    if os.geteuid() != 0:
+        raise Refused(f"root has to install {', '.join(missing)}; do it, or become root")
     side = side_of(host, repository, archives)
     side.repair()
     with taken_back(host, side):
@@ -296,17 +291,17 @@ def settle_repository(
 ) -> List[str]:
     """Make a repository that was brought earlier be as it is wanted now; return why anything is changed.
 
-    Its key may be another one now, or its address; or another file has it, and then ours goes.
+    Its key may be another one now, or its address; or another file has it, or nothing needs it, and then ours goes. A
+    user's toolkits leave it to root's.
     """
-    side = side_of(host, repository, archives)
-    if not host.exists(side.entry):
+    if os.geteuid() != 0 or not any(host.exists(places.entry) for places in (CUDA_APT, CUDA_DNF)):
         return []
+    side = side_of(host, repository, archives)
     files = side.files(check_mode)
     changes = [path for path in side.places if put_file(host.path(path), path, files[path], True, mode_of(files[path]))]
     if not changes:
         return []
     if not check_mode:
-        refuse_without_root("write " + ", ".join(changes))
         old = host.read_text(side.key, quiet=True)
         side.repair()
         with taken_back(host, side):

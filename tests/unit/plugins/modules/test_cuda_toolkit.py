@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils import _cuda 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
 from ansible_collections.gpufleet.workstation.plugins.module_utils._environment import Wanted as Wheels
 from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host, Result
+from ansible_collections.gpufleet.workstation.plugins.module_utils._repository import CUDA_APT
 from through_ansible import SEARCH_PATH, needs_ansible, play_tasks
 
 UV = shutil.which("uv", path=SEARCH_PATH)
@@ -113,6 +114,13 @@ def want(tmp_path, wheels):
     return make
 
 
+class Unpackaged(Host):
+    """This machine, whatever repositories it has."""
+
+    def path(self, path):
+        return path if not path.startswith("/etc/") else "/nonexistent"
+
+
 class PackagedHost(Host):
     """A Debian whose dpkg and update-alternatives are played, and no other package manager is; all else is real."""
 
@@ -140,7 +148,7 @@ class PackagedHost(Host):
 
 
 def ensure(wanted, host=None, **more):
-    return cuda.ensure(host or Host(), wanted, **more)
+    return cuda.ensure(host or Unpackaged(), wanted, **more)
 
 
 def tree(root):
@@ -326,6 +334,35 @@ def test_a_packaged_toolkit_is_proven_once_and_again_after_an_upgrade(want, tmp_
     host.installed["nvidia-cuda-toolkit"] = "11.8.90-1"
     assert ensure(want(toolkit), host)["reason"] == "CUDA 11.8 is not proven yet"
     assert not ensure(want(toolkit), host)["changed"]
+
+
+class OfRoot(PackagedHost):
+    """Such a host whose root had a toolkit from NVIDIA's repository."""
+
+    def __init__(self, tmp_path):
+        PackagedHost.__init__(self, tmp_path, {"g++": "4:12.2.0-3"})
+        self.entry = tmp_path / "gpufleet-cuda.sources"
+        self.entry.write_text("Types: deb\n")
+
+    def path(self, path):
+        return str(self.entry) if path == CUDA_APT.entry else PackagedHost.path(self, path)
+
+    def run(self, argv, timeout, env=None, pass_fds=()):
+        healthy = argv == ["dpkg", "--audit"]
+        return Result(0, "", "", None) if healthy else PackagedHost.run(self, argv, timeout, env, pass_fds)
+
+
+@pytest.mark.parametrize("packages", [[], ["g++"]])
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_repository_goes_when_no_toolkit_needs_it_and_is_none_of_a_users_business(
+    want, tmp_path, monkeypatch, user, packages
+):
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    host = OfRoot(tmp_path)
+    wanted = want(NEW._replace(packages=packages))
+    assert ensure(wanted, host)["reason"].startswith(f"{CUDA_APT.entry} is not needed" if user == 0 else "there is no")
+    assert host.entry.exists() is (user != 0)
+    assert not ensure(wanted, host)["changed"]
 
 
 @pytest.mark.parametrize(

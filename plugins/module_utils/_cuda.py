@@ -211,7 +211,9 @@ def step_for(wanted: Wanted, toolkit: Toolkit, versions: Dict[str, str], state: 
     if not toolkit.pins:
         noted = state["proven"].get(place_of(wanted, toolkit)) or {}
         fresh = noted.get("packages") != noted_packages(toolkit, versions)
-        unproven = fresh or not enough(wanted, noted)
+        compiler = toolkit.nvcc or os.path.join(place_of(wanted, toolkit), "bin", "nvcc")
+        deleted = noted.get("compiler") == "nvcc" and not os.path.exists(compiler)
+        unproven = fresh or deleted or not enough(wanted, noted)
         return Step(toolkit, None, f"CUDA {toolkit.version} is not proven yet" if unproven else "", unproven)
     folder = folder_of(wanted, toolkit.version)
     key, used = key_of(inputs(wanted, toolkit)), current(folder)
@@ -505,7 +507,10 @@ def go_back(host, wanted: Wanted, lock: Optional[int], state: Dict[str, Any], be
         if altered:
             raise Refused(f"CUDA {version} cannot go back to {path}: {', '.join(altered[:5])}")
     for version, place in sorted(previous["places"].items()):
-        if version not in previous["builds"] and not os.path.isdir(place):
+        if version in previous["builds"]:
+            continue
+        names = list((state["proven"].get(place) or {}).get("packages") or {})
+        if not os.path.isdir(place) or len(installed_packages(host, names)) < len(names):
             raise Refused(f"CUDA {version} cannot go back to {place}: its packages were removed; install them again")
     settle(host, wanted, previous, lock is not None)
     if lock is not None:

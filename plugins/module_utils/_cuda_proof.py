@@ -62,7 +62,9 @@ def prove(host, prefix: str, nvcc: str, capabilities: Sequence[str], scratch: st
     """
     library = None if os.path.exists(nvcc) else find_nvrtc(prefix)
     if library is None and not os.path.exists(nvcc):
-        raise Refused(f"{prefix} has neither nvcc nor NVRTC; choose components that bring one of the two")
+        raise Refused(
+            f"{prefix} has neither nvcc nor NVRTC; choose components that bring one, or install its packages again"
+        )
     release = _release_of(host, nvcc) if library is None else _release_of_nvrtc(host, library)
     ran = 0
     for capability in capabilities:

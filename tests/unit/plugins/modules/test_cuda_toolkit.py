@@ -365,6 +365,26 @@ def test_a_repository_goes_when_no_toolkit_needs_it_and_is_none_of_a_users_busin
     assert not ensure(wanted, host)["changed"]
 
 
+def test_a_packaged_toolkit_that_somebody_deleted_is_not_called_done(want, tmp_path):
+    toolkit, host = packaged(tmp_path), PackagedHost(tmp_path, {"nvidia-cuda-toolkit": "11.8.89-5"})
+    ensure(want(toolkit), host)
+    os.unlink(os.path.join(toolkit.prefix, "bin", "nvcc"))
+    assert ensure(want(toolkit), host, check_mode=True)["reason"] == "CUDA 11.8 is not proven yet"
+    with pytest.raises(versioned.Refused, match=r"has neither nvcc nor NVRTC; .* install its packages again"):
+        ensure(want(toolkit), host)
+
+
+def test_going_back_needs_the_packages_and_not_only_their_folder(want, tmp_path):
+    host = PackagedHost(tmp_path, {"nvidia-cuda-toolkit": "11.8.89-5"})
+    ensure(want(packaged(tmp_path)), host)
+    ensure(want(NEW), host)
+    host.installed.clear()  # and cuDNN, copied below the prefix by hand, has kept the folder
+    with pytest.raises(versioned.Refused, match=r"CUDA 11.8 cannot go back to .*: its packages were removed"):
+        ensure(want(state="previous"), host)
+    host.installed["nvidia-cuda-toolkit"] = "11.8.90-1"
+    assert ensure(want(state="previous"), host)["default"] == "11.8"
+
+
 @pytest.mark.parametrize(
     ("package", "enough"),
     [

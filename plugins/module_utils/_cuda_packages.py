@@ -146,10 +146,7 @@ class AptSide:
             raise Refused(
                 f"{', '.join(names)} could not be installed: {complaints(result)}; {left or 'all is as before'}"
             )
-        for name, version in installs.items():
-            file = apt.file(name, version)
-            if file:
-                os.unlink(file)
+        shutil.rmtree(apt.archives, ignore_errors=True)
 
     def retire(self, key: str) -> None:
         """Do nothing: apt trusts a file, and that is another one now."""

@@ -275,6 +275,7 @@ def test_the_planned_cudnn_and_nccl_come_and_not_the_newest(host):
         again = cuda(host, toolkit("12.9", *names))
         assert again["reason"].startswith(f"packages are missing: {host.nccl}=2.32.3-*")
         assert host.versions(host.nccl) == ["2.32.3-1+cuda12.9"]
+        assert host.sh("find /opt/gpufleet/cuda/.packages -name '*.deb' -o -name '*.rpm' 2>/dev/null || true") == ""
 
 
 def test_another_key_than_the_one_named_is_not_trusted_and_nothing_is_left(bare):

@@ -332,14 +332,14 @@ class Layout:
 
     def _cut(self, gpu: Dict[str, Any], profiles: Sequence[str]) -> None:
         """Cut one GPU; what was there comes back if that fails."""
-        self._clear(gpu)
-        now = self._mode(gpu, bool(profiles))
-        if bool(now["mig_mode"]) != bool(profiles):
-            self.waiting.append(now)
-            return
-        if not profiles:
-            return
         try:
+            self._clear(gpu)
+            now = self._mode(gpu, bool(profiles))
+            if bool(now["mig_mode"]) != bool(profiles):
+                self.waiting.append(now)
+                return
+            if not profiles:
+                return
             why = None if gpu["mig_mode"] else self._misfit(gpu, profiles)  # unknown as long as the mode was off
             if why:
                 raise Refused(f"GPU {gpu['index']} ({gpu['name']}) {why}")

@@ -239,6 +239,14 @@ def test_where_the_instances_cannot_be_made_those_before_come_back_in_their_plac
     assert FIRST + " 3g.20gb,3g.20gb" in halves.read_text(_mig.SCRIPT)
 
 
+@pytest.mark.parametrize(("layout", "fails"), [(["7g.40gb"], "-dgi"), ([], "-mig")])
+def test_where_the_instances_before_cannot_go_they_come_back_whole(halves, layout, fails):
+    halves.state(fail=fails)
+    with pytest.raises(Refused, match=r"It was taken back: GPU 0 has 3g\.20gb, 3g\.20gb"):
+        halves.cut({"0": layout})
+    assert halves.cut({"0": ["3g.20gb", "3g.20gb"]})["changed"] is False
+
+
 def test_a_mode_that_waits_for_a_reset_gets_one(lab):
     lab.state(reset=True)
     assert lab.cut({"1": ["7g.40gb"]})["reboot"]["needed"] is False

@@ -8,6 +8,7 @@ What can be refused is refused before the first change; whatever fails after it,
 """
 
 import os
+import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _driver, _driver_load, _system
@@ -54,6 +55,7 @@ class AptDriver:
         self.apt = Apt(run.host, run.host.path(_driver.ARCHIVES), run.wanted.lock_timeout, run.wanted.timeout)
         self.apt.warnings = run.warnings
         self.packages = {}  # type: Dict[str, Package]
+        self.broken = None  # type: Optional[Failed]  # why the driver that is there cannot be finished
         self.replaced = None  # type: Optional[Dict[str, Any]]  # the driver of a runfile that gave way
 
     # ---- looking ----
@@ -63,7 +65,7 @@ class AptDriver:
         self.packages = self.apt.packages()
         half = [name for name, package in self.packages.items() if package.status != "installed"]
         if half or self.apt._journal():
-            if self._repair():
+            if self._repair(half):
                 self.run.reasons.append("dpkg was cut off" + (f" at {', '.join(sorted(half))}" if half else ""))
             self.packages = self.apt.packages()
         cut = self.run.state.get("changing")
@@ -75,15 +77,22 @@ class AptDriver:
         elif self.driver() and all(there.get(name) == version for name, version in cut["comes"].items()):
             self._record(cut["comes"], *self._before())
 
-    def _repair(self) -> bool:
-        """Finish what is half done; where that fails, and a change of ours was cut off, take it back."""
+    def _repair(self, half: List[str]) -> bool:
+        """Finish what is half done; where that fails, and a change of ours was cut off, take it back.
+
+        A driver that does not compile is no obstacle for another one, nor are kernels, whose installation compiles it.
+        """
         try:
             return self.apt.repair(self.run.check_mode)
-        except Failed:
+        except Failed as failure:
             cut = self.run.state.get("changing")
-            if not cut or self.apt.restore(cut["packages"], list(cut["comes"])):
+            if cut and not self.apt.restore(cut["packages"], list(cut["comes"])):
+                return True
+            others = [name for name in half if not re.match("linux-(image|headers)-", name)]
+            if not others or _driver.family(others) != sorted(others):
                 raise
-        return True
+            self.broken = failure
+        return False
 
     def _before(self) -> Tuple[Dict[str, str], Optional[Driver]]:
         """Return the driver's packages and the driver that a change begins with, also one that was cut off."""
@@ -361,6 +370,8 @@ class AptDriver:
         choice = self.choose(branch, ask=False)
         beside = self.run.companions(branch) if branch else []
         due = self.due(branch, choice)
+        if self.broken and not due:
+            raise self.broken
         if due:
             run.refuse_busy(due[0])
             self.refuse_held()

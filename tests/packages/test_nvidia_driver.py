@@ -281,6 +281,20 @@ def test_a_change_that_was_cut_off_and_cannot_be_finished_is_taken_back(cut):
     cut.assert_healthy()
 
 
+def test_a_driver_that_somebody_installed_and_that_does_not_compile_gives_way_to_another(machine):
+    host = machine()
+    host.write("/etc/gpufleet-fail-build", "535.247.01")
+    host.write("/etc/apt/sources.list.d/more.list", SITE.replace("main", "contrib non-free"))
+    host.sh("apt-get -qq update; apt-get -qq -y install linux-headers-amd64; "
+            "apt-get -qq -y install nvidia-kernel-dkms || true")  # fmt: skip
+    assert "nvidia-kernel-dkms" in host.sh("dpkg --audit")
+    with pytest.raises(Refused, match="Bad return status for module build"):
+        host.driver(branch="535")
+    assert host.driver(branch="470")["version"] == "470.256.02"
+    assert host.driver(branch="470")["changed"] is False
+    host.assert_healthy()
+
+
 def test_what_somebody_left_half_done_is_named_and_not_removed(machine):
     host = machine()
     control = "Package: site-tool\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"

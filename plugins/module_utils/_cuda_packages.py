@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._repository i
     as_before,
     dnf_entry,
     dnf_files,
-    dnf_owners,
+    dnf_names,
     mode_of,
     origin_pin,
     owners,
@@ -168,9 +168,9 @@ class DnfSide:
     def __init__(self, host: Any, repository: Repository, archives: str) -> None:
         self.host = host
         self.repository = repository
-        others = dnf_owners(repository.url, dnf_files(host, CUDA_DNF.entry)) if repository.url else []
-        self.needed = bool(repository.url) and not others
-        options = [f"--enablerepo={NAME}"] if self.needed else []
+        theirs = dnf_names(repository.url, dnf_files(host, CUDA_DNF.entry)) if repository.url else []
+        self.needed = bool(repository.url) and not theirs
+        options = [f"--enablerepo={name}" for name in ([NAME] if self.needed else theirs)]
         self.dnf = Dnf(host, archives, repository.lock_timeout, repository.timeout, options)
         self.trusted = []  # type: List[str]
 

@@ -25,6 +25,8 @@ KEY_SECONDS = 30
 KEY_LIMIT = 1 << 20
 LABEL = "NVIDIA CUDA"  # what NVIDIA's repository calls itself in its Release
 
+_SECTION = re.compile(r"^\[([^\]\n]+)\](.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
+
 
 class Files(NamedTuple):
     """Where the files of a role's repository lie."""
@@ -219,6 +221,12 @@ def dnf_owners(url: str, files: Dict[str, str]) -> List[str]:
         for uri in re.findall(r"^baseurl[ \t]*=[ \t]*(\S+)", text, re.MULTILINE)
     ]
     return owners(url, sources)
+
+
+def dnf_names(url: str, files: Dict[str, str]) -> List[str]:
+    """Return the names of a repository in dnf's files, given by their texts."""
+    sections = [section for text in files.values() for section in _SECTION.findall(text)]
+    return [name for name, body in sections if dnf_owners(url, {"": body})]
 
 
 def dnf_files(host: Any, own: str) -> Dict[str, str]:

@@ -358,6 +358,15 @@ def test_a_compiler_for_wheels_comes_with_dnf_from_what_the_host_has(machine):
     assert host.versions("gcc-c++") == ["1-1.el9"] and host.ours() == []
 
 
+def test_a_repository_that_another_file_names_and_does_not_enable_is_used_and_stays_so(machine):
+    host = DnfHost(machine)
+    other = "[other]\nname=x\nbaseurl=file:/gone\nenabled=0\n"
+    theirs = f"{other}[theirs]\nname=x\nenabled=0\ngpgcheck=0\nbaseurl={host.url}\n"
+    host.machine.write("/etc/yum.repos.d/theirs.repo", theirs)
+    assert cuda(host, toolkit("12.9"))["changed"]
+    assert host.ours() == [] and host.sh("cat /etc/yum.repos.d/theirs.repo") == theirs.strip()
+
+
 @pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
 def test_a_rotated_key_takes_the_place_of_the_old_one_once(host):
     old, new = host.keys()[0].strip(), host.keys("second")[0].strip()

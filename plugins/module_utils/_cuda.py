@@ -451,15 +451,16 @@ def decide(host, wanted: Wanted, lock: Optional[int]) -> Dict[str, Any]:
         "places": {toolkit.version: place_of(wanted, toolkit) for toolkit in wanted.toolkits},
     }
     after = describe(wanted, now, steps)
-    reasons += settle(host, wanted, now, lock is not None)
+    reasons += settle(host, wanted, now, False)
     if now != state["now"]:
         state = {**state, "now": now, "before": state["now"] or None}
         reasons = reasons or ["the toolkits in use are noted anew"]
     removed = superfluous(wanted, state)
     if lock is not None:
-        prune(host, wanted, removed)
-        if reasons:
+        if reasons:  # noted first: cut off from here on, this run is completed by the next or gone back from
             write_file(os.path.join(wanted.root, "state.json"), json.dumps(state, indent=2, sort_keys=True) + "\n")
+        settle(host, wanted, now, True)
+        prune(host, wanted, removed)
     return outcome(wanted, now, reasons, removed, [], before, after)
 
 

@@ -283,6 +283,19 @@ def test_going_back_returns_to_the_toolkits_and_the_default_before(want, tmp_pat
     assert forth["default"] == "13.0"
 
 
+def test_a_run_that_is_cut_off_while_it_takes_toolkits_into_use_can_be_gone_back_from(want, tmp_path):
+    ensure(want(OLD))
+    current = tmp_path / "opt" / "cuda" / "12.9" / "current"
+    before = os.readlink(str(current))
+    (tmp_path / "file").write_text("")
+    other = OLD._replace(pins=[*OLD.pins, "stand-in-cudnn==9.10"])
+    with pytest.raises(versioned.Refused, match=r"file: (File exists|Not a directory)"):
+        ensure(want(other, profile=str(tmp_path / "file" / "cuda.sh")))
+    assert os.readlink(str(current)) != before
+    assert ensure(want(state="previous"))["default"] == "12.9" and os.readlink(str(current)) == before
+    assert ensure(want(other))["removed"] == [] and not ensure(want(other))["changed"]
+
+
 def test_going_back_needs_something_to_go_back_to(want, tmp_path):
     with pytest.raises(versioned.Refused, match="notes no earlier toolkits"):
         ensure(want(state="previous"))

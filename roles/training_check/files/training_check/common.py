@@ -14,11 +14,17 @@ BATCH_SIZE = {"digits": 4, "cifar10": 32}
 # Images in a batch, and learning rate, of the fast loop. For the digits they were compared with the plain loop
 # (docs/benchmarks.md); for CIFAR-10 the rate is scaled as the batch is and was not measured.
 FAST = {"digits": (32, 0.02), "cifar10": (512, 0.02)}
-# For every process of the check: what makes arithmetic repeatable, and less talk.
+# For every process of the check: what makes arithmetic repeatable, less talk, and no more of a GPU's memory than is
+# needed, since others may use it. None takes a setting of root's away that would change what is measured.
 ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "CUDA_LAUNCH_BLOCKING": None,
+    "KERAS_BACKEND": "tensorflow",
+    "NVIDIA_TF32_OVERRIDE": None,
     "TF_CPP_MIN_LOG_LEVEL": "1",
     "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "TF_USE_LEGACY_KERAS": "0",
 }
 

@@ -88,6 +88,8 @@ class Worker:
         code = (
             "import sys; sys.path.insert(0, sys.argv[1]); from training_check import worker; worker.main(sys.argv[2])"
         )
+        # Keras reads its home's settings and would write them into root's.
+        settings = dict(os.environ, KERAS_HOME=folder, **environment)
         with open(self.said, "wb") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code, program, path],
@@ -95,7 +97,7 @@ class Worker:
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
-                env=dict(os.environ, **environment),
+                env={name: value for name, value in settings.items() if value is not None},
             )
 
     def wait(self, deadline):
@@ -263,7 +265,8 @@ def probe(options, folder):
     # What nvidia-smi may take has to be left; on a CPU it is not asked.
     left = options.time_limit - (0 if options.device == "cpu" else 2 * SMI_SECONDS)
     limit = max(options.time_limit / 2, left)
-    outcome = run_worker(folder, {"name": "probe", "work": "probe", "framework": options.framework}, limit)
+    spec = {"name": "probe", "work": "probe", "framework": options.framework}
+    outcome = run_worker(folder, spec, limit, visible(CPU, []) if options.device == "cpu" else None)
     if options.device == "cpu":
         return {"environment": outcome, "devices": [], "smi_error": None}
     said, error = smi(options.nvidia_smi, ["-L"])
@@ -386,7 +389,7 @@ def visible(device, devices):
     """Return the environment that shows a worker its device and no other."""
     if device["kind"] == "cpu":
         return {"CUDA_VISIBLE_DEVICES": "-1"}
-    return {"CUDA_VISIBLE_DEVICES": ",".join(one["id"] for one in devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(one["id"] for one in devices)}
 
 
 CPU = {

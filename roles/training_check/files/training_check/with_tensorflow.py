@@ -38,9 +38,10 @@ def architectures():
 
 
 def round_trip(array):
-    """Return an array after its way through TensorFlow."""
+    """Return an array after its way through TensorFlow, without the GPUs: they are none of its business."""
     import tensorflow as tf
 
+    tf.config.set_visible_devices([], "GPU")
     with tf.device("/CPU:0"):
         return tf.identity(tf.constant(array)).numpy()
 
@@ -76,12 +77,11 @@ def prepare(spec):
     if spec.get("threads"):
         tf.config.threading.set_intra_op_parallelism_threads(spec["threads"])
         tf.config.threading.set_inter_op_parallelism_threads(spec["threads"])
-    for device in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(device, True)
     if spec["kind"] == "cpu":
         return "/CPU:0"
-    if not tf.config.list_physical_devices("GPU"):
-        raise RuntimeError("TensorFlow sees no GPU in this worker")
+    # Not the physical ones: what TensorFlow lists and then ignores, it would quietly replace by the CPU.
+    if not tf.config.list_logical_devices("GPU"):
+        raise RuntimeError("TensorFlow uses no GPU in this worker")
     return "/GPU:{}".format(spec.get("index", 0))
 
 

@@ -44,6 +44,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned im
     swap,
     umask,
     unfinished,
+    unoccupied,
     write_marker,
 )
 
@@ -499,7 +500,7 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
     if wanted.state == "previous" and not os.path.isdir(wanted.folder):
         raise Refused(f"there are no environments in {wanted.folder}, so there is nothing to go back to")
     if check_mode:
-        result = go_back(wanted, check_mode) if wanted.state == "previous" else predict(wanted, key)
+        result = go_back(wanted, check_mode) if wanted.state == "previous" else predict(host, wanted, key)
     else:
         try:
             with umask(0o022), held(wanted.folder, wanted.timeout) as lock:
@@ -519,7 +520,7 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
     name = state.ready[0] if state.ready else None
     reason = why(wanted, state) if name is None or name != used else ""
     if name is None:
-        for rest in unfinished(folder):
+        for rest in unoccupied(host, [rest for rest in unfinished(folder) if rest != used]):
             remove(os.path.join(folder, rest))
             removed.append(os.path.join(folder, rest))
         name = fresh_name(folder, key)
@@ -535,7 +536,7 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
             raise
     if name != used:
         swap(folder, name)
-    for old in superfluous(folder, name, wanted.keep):
+    for old in unoccupied(host, superfluous(folder, name, wanted.keep)):
         remove(os.path.join(folder, old))
         removed.append(os.path.join(folder, old))
     return outcome(wanted, name, before, reason, removed, state)
@@ -562,7 +563,7 @@ def go_back(wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
     return outcome(wanted, name, before, f"{name} was in use before {used or 'any other'}", [])
 
 
-def predict(wanted: Wanted, key: str) -> Dict[str, Any]:
+def predict(host, wanted: Wanted, key: str) -> Dict[str, Any]:
     """Return what apply would, as far as it can be known without the network."""
     folder = wanted.folder
     state = survey(wanted, key)
@@ -571,7 +572,7 @@ def predict(wanted: Wanted, key: str) -> Dict[str, Any]:
     if state.ready:
         name = state.ready[0]
         reason = why(wanted, state) if name != used else ""
-        removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
+        removed = [os.path.join(folder, old) for old in unoccupied(host, superfluous(folder, name, wanted.keep))]
         return outcome(wanted, name, before, reason, removed, state)
     refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
     after = dict(before)
@@ -579,7 +580,7 @@ def predict(wanted: Wanted, key: str) -> Dict[str, Any]:
         after = dict((read_marker(os.path.join(folder, used)) or {})["packages"])
     after.update(pins(wanted.packages))
     name = fresh_name(folder, key)
-    removed = [os.path.join(folder, old) for old in superfluous(folder, name, wanted.keep)]
+    removed = [os.path.join(folder, old) for old in unoccupied(host, superfluous(folder, name, wanted.keep))]
     result = outcome(wanted, name, before, why(wanted, state), removed, state, after)
     result["diff"]["after_header"] += " (the pins; what they depend on is known after the installation)"
     return result

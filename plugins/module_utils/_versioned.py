@@ -23,6 +23,7 @@ from urllib.parse import unquote
 MARKER = ".gpufleet.json"
 MINIMUM_FREE_FILES = 50000
 BLOCK = 1 << 20
+PROCESSES_SECONDS = 30
 HIDDEN = "(its content is secret)\n"
 
 _FOLDER = re.compile(r"[0-9a-f]{12}(-\d+)?$")
@@ -114,6 +115,31 @@ def others(folder: str, used: Optional[str]) -> List[str]:
 def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
     """Return what can go: interrupted runs' rests, and all but the ``keep`` builds that were used last."""
     return unfinished(folder) + others(folder, used)[max(0, keep) :]
+
+
+def unoccupied(host, names: List[str]) -> List[str]:
+    """Return the builds that no process works from; none of them where that cannot be told.
+
+    A process that hangs in a driver holds its memory map, and whoever reads that hangs too: a child process does it.
+    """
+    if not names:
+        return []
+    answer, _error = host.in_child(lambda: "\n".join(_occupied(names)).encode("ascii"), PROCESSES_SECONDS)
+    return [] if answer is None else [name for name in names if name not in answer.decode("ascii").split()]
+
+
+def _occupied(names: List[str]) -> List[str]:
+    """Return the builds that a process has mapped files of or has been told of; their names are like no other's."""
+    found = set()
+    for process in filter(str.isdigit, listdir("/proc")):
+        for part in ("maps", "environ"):
+            try:
+                with open(os.path.join("/proc", process, part), "rb") as file:
+                    text = file.read()
+            except OSError:
+                continue  # it has ended, or is another user's
+            found.update(name for name in names if f"/{name}/".encode("ascii") in text)
+    return sorted(found)
 
 
 # What changes it

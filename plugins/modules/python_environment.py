@@ -154,7 +154,9 @@ options:
         elements: str
         default: []
   keep:
-    description: How many earlier environments are kept for going back.
+    description:
+      - How many earlier environments are kept for going back.
+      - One that a program still works from is kept beyond that; the first run after the program has ended removes it.
     type: int
     default: 1
   minimum_free_bytes:

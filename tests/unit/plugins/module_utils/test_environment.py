@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Environments as folders: what is read from them, what is kept, what a failure is called. Nothing is built here."""
 
+import mmap
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _drift
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _environment as env
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _versioned as versioned
+from ansible_collections.gpufleet.workstation.plugins.module_utils._host import Host
 
 KEY = "0123456789abcdef" * 4
 
@@ -287,6 +289,24 @@ def test_the_environments_used_last_are_kept(tmp_path):
     environment(tmp_path, "dddddddddddd", {"numpy": "2.4.6"}, finished=False)
     assert versioned.superfluous(str(tmp_path), "aaaaaaaaaaaa", 1) == ["dddddddddddd", "bbbbbbbbbbbb"]
     assert versioned.superfluous(str(tmp_path), "cccccccccccc", 0) == ["dddddddddddd", "bbbbbbbbbbbb", "aaaaaaaaaaaa"]
+
+
+def test_a_library_that_a_process_has_loaded_keeps_its_environment(tmp_path):
+    name, other = "0123456789ab", "0123456789ab-2"
+    library = tmp_path / name / "library.so"
+    library.parent.mkdir()
+    library.write_text("x")
+    with open(str(library), "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        assert versioned.unoccupied(Host(), [name, other]) == [other]
+    assert versioned.unoccupied(Host(), [name, other]) == [name, other]
+
+
+def test_where_the_processes_do_not_answer_nothing_is_removed():
+    class Wedged:
+        def in_child(self, function, timeout):
+            return None, f"timed out after {timeout} s"
+
+    assert versioned.unoccupied(Wedged(), ["0123456789ab"]) == []
 
 
 def test_swapping_leaves_a_relative_link_and_notes_who_was_used_last(tmp_path):

@@ -165,6 +165,30 @@ def test_one_earlier_environment_is_kept_and_no_more(want):
     assert fewer["changed"] and fewer["removed"] == [second["path"]]
 
 
+def test_an_environment_that_somebody_trains_in_is_removed_only_when_he_is_done(want):
+    first = ensure(want())
+    python = os.path.join(first["path"], "bin", "python")
+    training = subprocess.Popen([python, "-c", "input()"], env={"PATH": os.path.dirname(python)}, stdin=subprocess.PIPE)
+    try:
+        ensure(want(packages=["alpha==2.0"]))
+        last = want(packages=["beta==1.0"], imports=["beta"])
+        assert ensure(last)["removed"] == [] and os.path.isdir(first["path"])
+        assert not ensure(last, check_mode=True)["changed"] and not ensure(last)["changed"]
+    finally:
+        training.communicate(b"\n")
+    assert ensure(last)["removed"] == [first["path"]]
+
+
+def test_an_environment_in_use_that_lost_its_marker_stays_until_the_new_one_is_proven(want):
+    path = ensure(want())["path"]
+    os.unlink(os.path.join(path, versioned.MARKER))
+    with pytest.raises(env.Refused, match=r"does not offer alpha==9\.9"):
+        ensure(want(packages=["alpha==9.9"]))
+    assert used(want()) == "1.0"
+    mended = ensure(want())
+    assert mended["reason"] == path + " is unfinished or gone" and mended["removed"] == [path]
+
+
 def test_what_was_altered_by_hand_is_rebuilt_as_it_was_and_shown(want, wheels):
     path = ensure(want())["path"]
     library = env.site_packages(path)

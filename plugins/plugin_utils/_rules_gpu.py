@@ -89,6 +89,18 @@ def _name(gpu: dict[str, Any]) -> str:
     return gpu.get("model") or f"{gpu.get('vendor_id')}:{gpu.get('device_id')}"
 
 
+def _words(name: str) -> str:
+    """Return a model's name as the vendor, C(nvidia-smi) and the GPU table all write it: C(V100-SXM2-32GB)."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return " ".join(word for word in words if word not in ("nvidia", "tesla", "geforce", "quadro"))
+
+
+def _of_expected_model(facts: dict[str, Any], expectations: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the GPUs on the bus that C(preflight_expected_gpus) speaks of."""
+    model = _words(str(get(expectations, "expected_gpus", "model") or ""))
+    return [gpu for gpu in bus_gpus(facts) if model in _words(gpu.get("model") or "")]
+
+
 def _architecture(gpu: dict[str, Any]) -> dict[str, Any]:
     """Return what the GPU table knows of a GPU's architecture."""
     return load("gpus")["architectures"].get(gpu.get("architecture")) or {}
@@ -131,7 +143,7 @@ def _expected(facts, expectations) -> Iterator[str]:
         return
     model, count = str(expected.get("model") or ""), wanted(expectations, "expected_gpus", "count")
     there = [_name(gpu) for gpu in bus_gpus(facts)]
-    matching = [gpu for gpu in bus_gpus(facts) if model.lower() in (gpu.get("model") or "").lower()]
+    matching = _of_expected_model(facts, expectations)
     words = f"{len(matching)} found (all GPUs on the bus: {', '.join(there) or 'none'})"
     if count is not None and len(matching) != count:
         yield f"{amount(count)} x {model or 'GPU'} expected, {words}"

@@ -503,6 +503,17 @@ def test_a_model_without_a_count_is_asked_of_every_gpu():
     assert "only V100 expected, 1 found (all GPUs on the bus: Tesla V100 PCIe 32GB, Tesla T4)" in found["message"]
 
 
+@pytest.mark.parametrize("model", ["V100", "v100-pcie", "Tesla V100-PCIE-32GB", "NVIDIA V100 PCIe 32GB", "V100 PCIe"])
+def test_a_model_is_expected_by_the_name_that_anybody_gives_it(model):
+    assert (
+        findings(changed((*SMI, "name"), "Tesla V100-PCIE-32GB"), {"expected_gpus": {"model": model, "count": 1}}) == []
+    )
+    (found,) = findings(
+        changed(("gpu", "pci", 0, "model"), "Tesla V100 SXM2 32GB"), {"expected_gpus": {"model": "V100-PCIE"}}
+    )
+    assert "only V100-PCIE expected, 0 found" in found["message"]
+
+
 def test_a_gpu_that_waits_for_a_reset_is_not_lost():
     host = changed(SMI, {"address": "0000:3b:00.0", "uuid": None, "complaint": "GPU requires reset"})
     assert [row["rule"] for row in findings(host, EXPECTED)] == ["gpu.reset"]

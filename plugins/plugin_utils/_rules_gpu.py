@@ -575,7 +575,7 @@ def _width(facts, expectations) -> Iterator[str]:
 )
 def _width_expected(facts, expectations) -> Iterator[str]:
     expected = wanted(expectations, "expected_gpus", "pcie_width")
-    for gpu in bus_gpus(facts) if expected is not None else []:
+    for gpu in _of_expected_model(facts, expectations) if expected is not None else []:
         lanes = get(gpu, "link", "width")
         if lanes and lanes < expected:
             yield f"{_at(gpu)} uses {lanes} PCIe lanes, {amount(expected)} expected"
@@ -604,9 +604,11 @@ def _nvlink(facts, expectations) -> Iterator[str]:
 )
 def _nvlink_expected(facts, expectations) -> Iterator[str]:
     expected = wanted(expectations, "expected_gpus", "nvlinks")
+    meant = _of_expected_model(facts, expectations)
+    others = {gpu.get("address") for gpu in bus_gpus(facts) if gpu not in meant}  # such as the one for the screen
     for gpu in smi_gpus(facts) if expected is not None else []:
         active = gpu.get("nvlinks_active")
-        if active is not None and active != expected:
+        if active is not None and active != expected and gpu.get("address") not in others:
             yield f"{_at(gpu)} has {active} NVLinks up, {amount(expected)} expected"
 
 

@@ -514,6 +514,18 @@ def test_a_model_is_expected_by_the_name_that_anybody_gives_it(model):
     assert "only V100-PCIE expected, 0 found" in found["message"]
 
 
+def test_lanes_and_links_are_expected_of_the_model_and_not_of_the_card_for_the_screen():
+    expected = {"model": "V100", "count": 1, "pcie_width": 16, "nvlinks": 2}
+    screen = {**GPU, "address": "0000:05:00.0", "model": "Tesla T4", "link": {"width": 8, "max_width": 8}}
+    host = changed(("gpu", "pci"), [GPU, screen])
+    host["gpu"]["smi"]["gpus"] = [ANSWER, {**ANSWER, "address": screen["address"], "nvlinks": [], "nvlinks_active": 0}]
+    assert findings(host, {**EXPECTED, "expected_gpus": expected}) == []
+    host["gpu"]["pci"][0] = {**GPU, "link": {"width": 8, "max_width": 16}}
+    host["gpu"]["smi"]["gpus"][0] = {**ANSWER, "nvlinks_active": 1}
+    rules = [row["rule"] for row in findings(host, {**EXPECTED, "expected_gpus": expected})]
+    assert rules == ["gpu.width_expected", "gpu.nvlink_expected"]
+
+
 def test_a_gpu_that_waits_for_a_reset_is_not_lost():
     host = changed(SMI, {"address": "0000:3b:00.0", "uuid": None, "complaint": "GPU requires reset"})
     assert [row["rule"] for row in findings(host, EXPECTED)] == ["gpu.reset"]

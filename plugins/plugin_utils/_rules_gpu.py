@@ -163,7 +163,10 @@ def _lost(facts, expectations) -> Iterator[str]:
     if (get(facts, "gpu", "smi", "attached_gpus") or 0) > len(smi_gpus(facts)):
         return  # it counts more than it describes, so its answer was cut off: facts.gap tells of it
     waiting = {gpu.get("address") for gpu in smi_gpus(facts) if _waits_for_reset(gpu)}
+    shown = {gpu.get("address") for gpu in smi_gpus(facts)}
     for gpu in bus_gpus(facts):
+        if get(facts, "host", "container") and gpu.get("address") not in shown:
+            continue  # a container sees the whole bus, and those GPUs answer that it was given
         if gpu.get("kernel_driver") == "nvidia" and gpu.get("address") not in _answering(facts) | waiting:
             yield f"{_at(gpu)} is on the bus but does not answer nvidia-smi"
 

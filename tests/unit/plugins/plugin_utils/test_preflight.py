@@ -681,6 +681,15 @@ def test_a_gpu_that_keeps_its_uuid_but_is_lost_is_lost():
     assert raised(changed((*SMI, "complaint"), "Unknown Error"), "gpu.lost") == []
 
 
+def test_a_gpu_that_a_container_was_not_given_is_not_lost():
+    host = changed(("gpu", "pci"), [GPU, {**GPU, "address": "0000:3c:00.0"}])
+    assert raised(host, "gpu.lost")
+    host["host"]["container"] = "lxc"
+    assert raised(host, "gpu.lost") == []
+    host["gpu"]["smi"]["gpus"][0]["complaint"] = "GPU is lost"
+    assert raised(host, "gpu.lost")
+
+
 def test_what_a_hanging_nvidia_smi_had_not_said_yet_is_not_lost():
     cut = changed(("gpu", "smi", "gpus"), [])
     assert raised(cut, "gpu.lost")

@@ -39,8 +39,8 @@ def pci_devices(host, models: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
             host.read_text(folder + "/" + file, quiet=True).lower().replace("0x", "", 1)
             for file in ("vendor", "device")
         ]
-        if ids[0] not in VENDORS:
-            continue
+        if ids[0] not in VENDORS or host.readlink(folder + "/physfn"):
+            continue  # a virtual function (vGPU) is a share of a GPU that has a folder of its own
         code = host.read_text(folder + "/class", quiet=True).lower().replace("0x", "", 1)[:4]
         row = table.get((ids[0], ids[1]), {})
         if code in GPU_CLASSES:

@@ -63,6 +63,14 @@ def test_only_gpus_and_known_nvswitches_are_taken(tmp_path):
     assert kinds == [("0000:c1:00.0", "nvswitch", "nvidia"), ("0000:c3:00.0", "gpu", "amd")]
 
 
+def test_the_shares_of_a_gpu_that_a_vgpu_host_has_made_are_no_gpus(tmp_path):
+    for function in range(3):
+        device = card(tmp_path, f"0000:3b:00.{function}", vendor="0x10de", device="0x1db6", klass="0x030200")
+        if function:
+            (device / "physfn").symlink_to("../0000:3b:00.0")
+    assert [device["address"] for device in gpu.pci_devices(Host(str(tmp_path)), MODELS)] == ["0000:3b:00.0"]
+
+
 def test_a_link_and_a_node_that_the_firmware_does_not_know_are_unknown(tmp_path):
     card(
         tmp_path,

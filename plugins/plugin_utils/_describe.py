@@ -28,6 +28,7 @@ ASSUMED = (
 EXAMPLES = {"kernel": "5.15", "python": "3.10", "driver_version": "580.126.16"}
 ENTERPRISE_LINUX = ("almalinux", "centos", "el", "oraclelinux", "redhat", "rhel", "rocky")
 SECURITY = re.compile(r"(-security|/updates)$")  # apt's suites of them, of Debian 11 and newer and of older ones
+PASSED_THROUGH = ("vfio-pci", "pci-stub")  # the kernel drivers that hold a GPU for a virtual machine
 GPUS_LIMIT = 64  # no host has more
 SWITCHED_FROM = 8  # boards with this many GPUs join them by NVSwitch
 
@@ -50,7 +51,7 @@ def from_facts(facts: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
                 **_limits(device["vendor_id"], device["device_id"], data),
             }
             for device in nvidia
-            if device["kind"] == "gpu"
+            if device["kind"] == "gpu" and device.get("kernel_driver") not in PASSED_THROUGH
         ],
         "nvswitches": sum(1 for device in nvidia if device["kind"] == "nvswitch"),
         "system": name + (facts["distribution_version"] if name == "ubuntu" else major),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import load
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import PASSED_THROUGH
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._rules import (
     amount,
     get,
@@ -63,8 +64,12 @@ def bus_gpus(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def nvidia_gpus(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return NVIDIA's GPUs on the PCI bus."""
-    return [gpu for gpu in bus_gpus(facts) if gpu.get("vendor") == "nvidia"]
+    """Return NVIDIA's GPUs on the PCI bus that the host has for itself."""
+    return [
+        gpu
+        for gpu in bus_gpus(facts)
+        if gpu.get("vendor") == "nvidia" and gpu.get("kernel_driver") not in PASSED_THROUGH
+    ]
 
 
 def smi_gpus(facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -195,6 +200,18 @@ def _nouveau(facts, expectations) -> Iterator[str]:
     for gpu in bus_gpus(facts):
         if gpu.get("kernel_driver") == "nouveau":
             yield f"nouveau holds {_at(gpu)}"
+
+
+@rule(
+    "gpu.passed_through",
+    "info",
+    "A GPU is held for a virtual machine, so no version is chosen for it.",
+    "as it should be, if the virtual machine is a host of its own in the inventory",
+)
+def _passed_through(facts, expectations) -> Iterator[str]:
+    for gpu in bus_gpus(facts):
+        if gpu.get("kernel_driver") in PASSED_THROUGH:
+            yield f"{gpu['kernel_driver']} holds {_at(gpu)}"
 
 
 @rule(

@@ -50,6 +50,14 @@ def test_amd_gpus_and_nvswitches_are_not_what_torch_is_chosen_for():
     ] == [1, 1]
 
 
+def test_a_gpu_that_is_passed_through_to_a_virtual_machine_is_not_what_anything_is_chosen_for():
+    foreign = {**GPU, "kernel_driver": "vfio-pci", "architecture": "blackwell", "compute_capability": "12.0"}
+    ours = {**GPU, "kernel_driver": "nouveau"}
+    plan = stack_plan({**FACTS, "gpu": {**FACTS["gpu"], "pci": [ours, foreign]}})
+    assert plan["host_class"] == "1 x Tesla V100 PCIe 32GB on debian12"
+    assert stack_plan({**FACTS, "gpu": {**FACTS["gpu"], "pci": [foreign]}})["host_class"] == "no GPU on debian12"
+
+
 def test_a_recording_makes_an_emulated_plan():
     assert stack_plan(FACTS)["emulated"] is False
     assert stack_plan({**FACTS, "gpu": {**FACTS["gpu"], "root": "/emulation"}})["emulated"] is True

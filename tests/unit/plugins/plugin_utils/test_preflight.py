@@ -232,6 +232,7 @@ TABLE = [
     ("gpu.lost", (*SMI, "uuid"), None, "GPU-2", "0000:3b:00.0 is on the bus but does not answer"),
     ("gpu.silent", ("gpu", "smi_status"), "timed_out", "missing", "does not come to an end, though the driver holds"),
     ("gpu.nouveau", ("gpu", "pci", 0, "kernel_driver"), "nouveau", "vfio-pci", "0000:3b:00.0"),
+    ("gpu.passed_through", ("gpu", "pci", 0, "kernel_driver"), "vfio-pci", "nvidia", "vfio-pci holds the GPU at"),
     ("gpu.driver_mismatch", (*DRIVER, "userspace_matches"), False, None, "580.126.16"),
     ("gpu.flavor", (*DRIVER, "flavor"), "open", "proprietary",
      "0000:3b:00.0 (Tesla V100 PCIe 32GB) cannot use the open"),
@@ -679,6 +680,12 @@ def test_what_is_no_number_is_named(expectations, name):
 def test_a_gpu_that_keeps_its_uuid_but_is_lost_is_lost():
     assert raised(changed((*SMI, "complaint"), "GPU is lost"), "gpu.lost")
     assert raised(changed((*SMI, "complaint"), "Unknown Error"), "gpu.lost") == []
+
+
+@pytest.mark.parametrize("known", [{"architecture": None}, {"architecture": "blackwell"}])
+def test_what_a_gpu_needs_that_a_virtual_machine_has_is_asked_of_no_host(known):
+    host = changed(("gpu", "pci"), [GPU, {**GPU, "address": "0000:3c:00.0", "kernel_driver": "vfio-pci", **known}])
+    assert [row["rule"] for row in findings(host, {})] == ["gpu.passed_through"]
 
 
 def test_a_gpu_that_a_container_was_not_given_is_not_lost():

@@ -23,8 +23,9 @@ CPU["devices"][0]["device"].update(kind="cpu", label="the CPU")
 CPU["devices"][0]["outcome"]["result"]["trained_on"] = "cpu"
 BAD = changed(CPU, (("devices", 0, "outcome", "result", "plain", "accuracy"), 0.1))
 STAND_IN = """#!{python}
-import json, sys, time
+import json, os, sys, time
 what = sys.argv[2]
+assert os.environ["https_proxy"] == "http://proxy.example.org:3128", "the data are fetched without the proxy"
 if what in {hangs!r}:
     time.sleep(300)
 words = dict(word[2:].split("=", 1) for word in sys.argv if "=" in word)
@@ -50,6 +51,7 @@ def fleet(tmp_path):
         "ansible_become": False,
         "ansible_python_interpreter": sys.executable,
         "training_check_device": "cpu",
+        "workstation_proxy": {"https_proxy": "http://proxy.example.org:3128"},
         "training_check_cache": str(tmp_path / "cache"),
         "workstation_facts_root": str(CHECKOUT / "tests" / "emulation" / "v100"),
         "workstation_nvidia_smi": str(CHECKOUT / "tests" / "emulation" / "v100" / "bin" / "nvidia-smi"),

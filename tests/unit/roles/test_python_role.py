@@ -8,6 +8,14 @@ TASKS = [{"ansible.builtin.import_role": {"name": "gpufleet.workstation.python"}
 
 
 @needs_ansible
+def test_false_on_the_command_line_is_false(tmp_path):
+    words = [word for name in ("environment", "command") for word in ("-e", f"python_{name}=false")]
+    (tmp_path / "uv").touch()
+    done = play_tasks(tmp_path, TASKS, "--check", *words, python_uv_path=str(tmp_path / "uv"))
+    assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout
+
+
+@needs_ansible
 @pytest.mark.parametrize(
     "wish, sentence",
     [

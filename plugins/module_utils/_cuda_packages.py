@@ -103,12 +103,12 @@ class AptSide:
         self.repository = repository
         self.apt = Apt(host, archives, repository.lock_timeout, repository.timeout)
 
-    def files(self, check_mode: bool = False) -> Dict[str, str]:
+    def files(self, check_mode: bool = False, fresh: bool = False) -> Dict[str, str]:
         """Return the text of each file, empty for one that must not be there."""
         sources = _system.apt_sources(self.host)
         others = [source for source in sources if source["file"] != CUDA_APT.entry]
         needed = self.repository.url and not owners(self.repository.url, others)
-        key = key_of(self.host, CUDA_APT.key, self.repository, check_mode) if needed else ""
+        key = key_of(self.host, CUDA_APT.key, self.repository, check_mode, fresh) if needed else ""
         return apt_files(self.repository, system_of(self.host), sources, os.uname().machine, key)
 
     def repair(self) -> None:
@@ -174,11 +174,11 @@ class DnfSide:
         self.dnf = Dnf(host, archives, repository.lock_timeout, repository.timeout, options)
         self.trusted = []  # type: List[str]
 
-    def files(self, check_mode: bool = False) -> Dict[str, str]:
+    def files(self, check_mode: bool = False, fresh: bool = False) -> Dict[str, str]:
         """Return the text of each file, empty for one that must not be there."""
         files = dict.fromkeys(self.places, "")
         if self.needed:
-            files[CUDA_DNF.key] = key_of(self.host, CUDA_DNF.key, self.repository, check_mode)
+            files[CUDA_DNF.key] = key_of(self.host, CUDA_DNF.key, self.repository, check_mode, fresh)
             files[CUDA_DNF.entry] = dnf_entry(NAME, "CUDA", self.repository.url, CUDA_DNF.key, HEADER, enabled=False)
         return files
 
@@ -240,13 +240,15 @@ class DnfSide:
         self.dnf.distrust(key for key in self.dnf.trusted() if key not in self.trusted)
 
 
-def key_of(host: Any, path: str, repository: Repository, check_mode: bool) -> str:
+def key_of(host: Any, path: str, repository: Repository, check_mode: bool, fresh: bool) -> str:
     """Return the text of the repository's key."""
     if not repository.key:
         raise Failed(
             f"the key of {without_login(repository.url)} is not known; set cuda_repository_key, a text or an address"
         )
-    return repository_key(host, path, repository.key, repository.fingerprint, OPTION, repository.ca_file, check_mode)
+    return repository_key(
+        host, path, repository.key, repository.fingerprint, OPTION, repository.ca_file, check_mode, fresh
+    )
 
 
 def side_of(host: Any, repository: Repository, archives: str) -> Any:
@@ -278,7 +280,7 @@ def bring(host: Any, missing: Sequence[str], repository: Repository, archives: s
     side = side_of(host, repository, archives)
     side.repair()
     with taken_back(host, side):
-        write(host, side.files(), side.places)
+        write(host, side.files(fresh=True), side.places)
         side.refresh()
         side.install(missing)
 

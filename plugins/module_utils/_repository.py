@@ -307,26 +307,44 @@ def trusted_key(armored: str, wanted: str, option: str) -> str:
 
 
 def repository_key(
-    host: Any, path: str, key: str, fingerprint: str, option: str, ca_file: Optional[str], check_mode: bool
+    host: Any,
+    path: str,
+    key: str,
+    fingerprint: str,
+    option: str,
+    ca_file: Optional[str],
+    check_mode: bool,
+    fresh: bool = False,
 ) -> str:
     """Return the text of a repository's key, given itself or by an address, if it has the fingerprint that is trusted.
 
-    From an address it is fetched where the host does not have it at C(path), and never in check mode.
+    From an address it is fetched where the host does not have it at C(path), and never in check mode. With C(fresh), it
+    is fetched if it can be: the same key may have been given more time.
     """
     if key.lstrip().startswith("-") or not key:
         return trusted_key(key, fingerprint, option)
     there = host.read_text(path, quiet=True)
-    if fingerprints(there) and fingerprints(there) == [_digits(fingerprint)]:
+    known = bool(fingerprints(there)) and fingerprints(there) == [_digits(fingerprint)]
+    if known and not fresh:
         return there + "\n"
     if check_mode:
         return f"the key {fingerprint}\n"
+    try:
+        return trusted_key(_fetched(host, key, ca_file), fingerprint, option)
+    except Failed:
+        if known:
+            return there + "\n"
+        raise
+
+
+def _fetched(host: Any, key: str, ca_file: Optional[str]) -> str:
+    """Return the text at a key's address."""
     if ca_file and not os.path.isfile(host.path(ca_file)):
         raise Failed(f"there is no CA bundle at {ca_file}; role bootstrap installs certificates, or correct ca_file")
     try:
         with open_url(key, ca_file, seconds=KEY_SECONDS) as answer:
-            text = answer.read(KEY_LIMIT).decode("utf-8", "replace")
+            return answer.read(KEY_LIMIT).decode("utf-8", "replace")
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Failed(
             f"the repository's key cannot be fetched: {without_login(key)} {why_not(error)}. Nothing was changed"
         ) from None
-    return trusted_key(text, fingerprint, option)

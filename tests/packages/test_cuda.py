@@ -387,6 +387,18 @@ def test_a_rotated_key_takes_the_place_of_the_old_one_once(host):
 
 
 @pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
+def test_a_key_that_was_given_more_time_comes_with_the_next_package(host):
+    text, fingerprint = host.keys()[0].strip() + "\n", host.keys()[1]
+    host.machine.write("/srv/key.asc", text)
+    wish = {"url": host.url, "key": "file:///srv/key.asc", "fingerprint": fingerprint}
+    assert cuda(host, toolkit("12.9"), repository=wish)["changed"] is False
+    host.machine.write(host.key, text.replace("BLOCK-----\n\n", "BLOCK-----\nComment: until yesterday\n\n", 1))
+    assert cuda(host, toolkit("12.9"), repository=wish)["changed"] is False  # that asks nobody
+    assert cuda(host, toolkit("12.8"), toolkit("12.9"), repository=wish)["changed"]
+    assert host.sh(f"cat {host.key}") == text.strip()
+
+
+@pytest.mark.parametrize("bare", ["debian", "el"], indirect=True)
 def test_ours_goes_when_another_file_came_to_name_the_repository(host):
     host.name(host.url)
     foretold = cuda(host, toolkit("12.9"), check_mode=True)

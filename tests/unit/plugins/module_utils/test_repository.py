@@ -156,8 +156,8 @@ def site(tmp_path):
     server.server_close()
 
 
-def key_from(address, ca_file=None, there="/nothing", check_mode=False, fingerprint=FINGERPRINT):
-    return repository.repository_key(Host(), there, address, fingerprint, "x", ca_file, check_mode)
+def key_from(address, ca_file=None, there="/nothing", check_mode=False, fingerprint=FINGERPRINT, fresh=False):
+    return repository.repository_key(Host(), there, address, fingerprint, "x", ca_file, check_mode, fresh)
 
 
 def test_a_key_is_fetched_with_the_sites_certificate_and_its_login_once(site, tmp_path):
@@ -170,6 +170,16 @@ def test_a_key_is_fetched_with_the_sites_certificate_and_its_login_once(site, tm
     assert len(asked) == 1
     with pytest.raises(Failed, match=r"and A{40} is trusted"):
         key_from(address, ca_file, str(there), fingerprint="A" * 40)  # another one is wanted than is there
+
+
+def test_a_key_whose_time_was_extended_is_fetched_again_before_something_is_installed(site, tmp_path):
+    address, ca_file, asked = site
+    there = tmp_path / "there.asc"
+    there.write_text(KEY.replace("BLOCK-----\n\n", "BLOCK-----\nComment: until yesterday\n\n"))
+    assert "yesterday" in key_from(address, ca_file, str(there)) and not asked
+    assert key_from(address, ca_file, str(there), fresh=True) == KEY and len(asked) == 1
+    for gone, bundle in (("http://127.0.0.1:9/key.asc", None), (address, "/no/bundle")):
+        assert "yesterday" in key_from(gone, bundle, str(there), fresh=True)
 
 
 def test_a_certificate_that_is_not_trusted_is_said_without_the_login(site):

@@ -105,6 +105,32 @@ def platforms(glibc: str) -> List[str]:
     return [*tags, "linux_x86_64"]
 
 
+def runs_on(name: str, lock: Lock) -> bool:
+    """Return whether a wheel is for the machines that a lock is for, by its name."""
+    pythons, abis, systems = (set(part.split(".")) for part in name[: -len(".whl")].rsplit("-", 3)[1:])
+    major, minor = (int(part) for part in lock.python.split(".")[:2])
+    own = f"cp{major}{minor}"
+    if "abi3" in abis:
+        fits = bool(pythons & {f"cp{major}{older}" for older in range(2, minor + 1)})
+    else:
+        fits = bool(pythons & {own, f"py{major}"} and abis & {own, own + "m", "none"})
+    return fits and bool(systems & {*platforms(lock.glibc), "any"})
+
+
+def at_hand(lock: Lock, notes: Dict[str, Any]) -> Tuple[List[str], str]:
+    """Return the files here that serve a lock, and what is left of it to fetch.
+
+    pip is not asked for them: of two files it prefers that of the index, which says its checksum beforehand.
+    """
+    names, left = [], []
+    by_checksum = {noted[2]: name for name, noted in notes["files"].items() if runs_on(name, lock)}
+    for line in re.sub(r"\\\n", " ", lock.lock).splitlines():
+        there = [by_checksum[found] for found in re.findall(r"sha256:([0-9a-f]{64})", line) if found in by_checksum]
+        names += there[:1]
+        left += [] if there else [line + "\n"]
+    return names, "".join(left)
+
+
 def command(wanted: Wanted, lock: Lock, listed: str, dest: str) -> List[str]:
     """Return pip's command line; logins are in its environment, where no other user sees them."""
     argv = [*(wanted.python_command or [sys.executable]), "-m", "pip", "--disable-pip-version-check", "--no-input"]
@@ -112,7 +138,7 @@ def command(wanted: Wanted, lock: Lock, listed: str, dest: str) -> List[str]:
     argv += ["--python-version", lock.python, "--implementation", "cp"]
     for tag in platforms(lock.glibc):
         argv += ["--platform", tag]
-    argv += ["--find-links", wanted.path]  # what is here already is not fetched again
+    argv += ["--find-links", wanted.path]  # what the site has put there itself
     argv += ["--find-links", wanted.find_links] if wanted.find_links else []
     argv += [] if wanted.use_index else ["--no-index"]
     return [*argv, "--requirement", listed]
@@ -219,20 +245,19 @@ def _fetch(host, wanted: Wanted, locks: Iterable[Lock], notes: Dict[str, Any]) -
             if os.path.lexists(os.path.join(wanted.path, name)):
                 os.unlink(os.path.join(wanted.path, name))
             del notes["files"][name]
+        names, left = at_hand(lock, notes)
         aside = os.path.join(wanted.path, ".new")
         shutil.rmtree(aside, ignore_errors=True)
         os.makedirs(os.path.join(aside, "tmp"))
         try:
-            names = _download(host, wanted, lock, aside, deadline)
-            for name in names:
+            for name in _download(host, wanted, lock._replace(lock=left), aside, deadline) if left.strip() else []:
                 place = os.path.join(wanted.path, name)
-                if not os.path.exists(place):
-                    os.replace(os.path.join(aside, name), place)
-                    fetched.append(name)
-                if name not in notes["files"]:
-                    state = os.stat(place)
-                    notes["files"][name] = [state.st_size, state.st_mtime_ns, file_digest(place).hexdigest()]
-            notes["locks"][lock.key] = names
+                os.replace(os.path.join(aside, name), place)  # one that nobody noted may be the rest of a lost run
+                state = os.stat(place)
+                notes["files"][name] = [state.st_size, state.st_mtime_ns, file_digest(place).hexdigest()]
+                fetched.append(name)
+                names.append(name)
+            notes["locks"][lock.key] = sorted(names)
             _write_notes(wanted.path, notes)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

@@ -92,6 +92,72 @@ def test_another_lock_fetches_only_what_is_new_and_what_nobody_names_goes(want, 
     assert wheels(want("alpha==2.0")) == ["alpha-2.0-py3-none-any.whl", "of-the-site.whl"]
 
 
+@pytest.fixture
+def index(tmp_path, upstream):
+    """Return the URL of an index, which says checksums beforehand, and the wheels that it was asked for."""
+    asked = []
+
+    class Index(Quiet):
+        def do_GET(self):
+            if self.path.endswith(".whl"):
+                asked.append(os.path.basename(self.path))
+            super().do_GET()
+
+    for wheel in upstream.glob("*.whl"):
+        page = tmp_path / "simple" / wheel.name.split("-")[0] / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(str(wheel), str(page.parent))
+        with page.open("a") as file:
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            file.write(f'<!DOCTYPE html><a href="{wheel.name}#sha256={digest}">{wheel.name}</a>\n')
+    handler = functools.partial(Index, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/simple", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_an_earlier_lock_brought_is_not_asked_of_an_index_again(want, upstream, index):
+    url, asked = index
+    source = {"use_index": True, "find_links": None, "index_url": url}
+    ensure(want(**source))
+    asked.clear()
+    both = (locked(upstream, "alpha==1.0", "beta==1.0"), locked(upstream, "alpha==2.0", "beta==1.0", python="3.13"))
+    assert ensure(want(locks=both, **source))["fetched"] == asked == ["alpha-2.0-py3-none-any.whl"]
+    asked.clear()
+    least = want(locks=(locked(upstream, "beta==1.0"),), python_command=["/no/python"], **source)
+    assert ensure(least)["wheels"] == 1 and asked == []
+
+
+def test_the_rest_of_a_run_that_the_power_left_is_replaced(want, upstream, index):
+    wanted = want(use_index=True, find_links=None, index_url=index[0])
+    os.makedirs(wanted.path)
+    rest = os.path.join(wanted.path, "beta-1.0-py3-none-any.whl")
+    open(rest, "w").close()
+    ensure(wanted)
+    with open(rest, "rb") as file:
+        assert file.read() == (upstream / "beta-1.0-py3-none-any.whl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl", True),
+        ("numpy-2.4.6-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl", False),
+        ("numpy-2.4.6-cp311-cp311-manylinux_2_39_x86_64.whl", False),
+        ("numpy-2.4.6-cp311-cp311-manylinux_2_28_aarch64.whl", False),
+        ("nvidia_nccl_cu12-2.27.5-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl", True),
+        ("safetensors-0.7.0-cp38-abi3-manylinux2014_x86_64.whl", True),
+        ("future-1.0-cp312-abi3-manylinux2014_x86_64.whl", False),
+        ("free-1.0-cp311-cp311t-manylinux2014_x86_64.whl", False),
+        ("six-1.17.0-py2.py3-none-any.whl", True),
+    ],
+)
+def test_a_wheel_serves_the_locks_of_machines_that_it_is_for(name, runs):
+    assert house.runs_on(name, house.Lock("", "3.11.2", "2.36")) is runs
+
+
 def test_a_damaged_wheel_is_fetched_again(want):
     ensure(want())
     path = os.path.join(want().path, "beta-1.0-py3-none-any.whl")

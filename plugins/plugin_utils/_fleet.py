@@ -81,20 +81,23 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
     """Return the plans of many hosts from their variables, the classes they fall into, and what sharing costs.
 
     C(hosts) has a plan for each name, C(unread) the reason why there is none; C(classes) and C(to_lock) are what a lock
-    is made of; C(uniform) has, for each group that shares one set, its C(hosts), the C(set) and the C(cost) in
-    sentences; C(table) is all of it for people, in lines.
+    is made of; C(uniform) has, for each group that shares one set, its C(hosts), the C(set), the C(cost) in sentences,
+    and C(without), those that could not be asked; C(table) is all of it for people, in lines.
     """
     plans: dict[str, Any] = {}
     unread: dict[str, str] = {}
     groups: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {}
     members: dict[str, list[tuple[tuple[Any, ...], str, dict[str, Any]]]] = {}
+    without: dict[str, list[str]] = {}
     for one in variables:
         name = str(one["inventory_hostname"])
+        label = uniform_label(one.get("stack_uniform", False))
         try:
             assumed = one.get("stack_assume")
             host = from_assumption(assumed, data) if assumed else from_facts(one["ansible_facts"], data)
         except KeyError as error:
             unread[name] = f"the fact {error} is not there: the host was not reached, or has no Python"
+            without.setdefault(label, []).append(name)
             continue
         except ValueError as error:
             unread[name] = str(error)
@@ -105,7 +108,6 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
             unread[name] = f"{' and '.join(empty)} cannot be read: a variable in it is not defined"
             continue
         plans[name] = planned(host, wishes, data)
-        label = uniform_label(one.get("stack_uniform", False))
         if label:
             groups.setdefault(label, {})[name] = (host, wishes)
         index = one.get("pytorch_pypi_index", one.get("workstation_pypi_index", ""))
@@ -113,7 +115,10 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
         site["index_url"] = index
         if "refused" not in plans[name]:
             members.setdefault(class_key(host, wishes, label), []).append((_means(host), name, site))
-    uniform = {label: _share(members, plans, data) for label, members in sorted(groups.items())}
+    uniform = {
+        label: {**_share(members, plans, data), "without": sorted(without.get(label, []))}
+        for label, members in sorted(groups.items())
+    }
     classes, to_lock = {}, []
     for key, hosts in sorted(members.items()):
         _means_least, name, site = min(hosts, key=lambda member: member[:2])
@@ -234,11 +239,13 @@ def from_lock(host: dict[str, Any], wishes: dict[str, Any], label: str, lock: di
 def _share(
     members: dict[str, tuple[dict[str, Any], dict[str, Any]]], plans: dict[str, Any], data: dict[str, Any]
 ) -> dict[str, Any]:
-    """Give every member of a group the set that all of them can share; their plans are replaced."""
-    refused = {name: plans[name]["refused"] for name in members if "refused" in plans[name]}
-    if refused:
-        name = min(refused)
-        return {"hosts": sorted(members), "set": {}, "cost": [], "refused": f"{name} has no plan of its own"}
+    """Give every member of a group the set that all of them can share; their plans are replaced.
+
+    One that has no plan of its own gets nothing, so it takes no part.
+    """
+    members = {name: member for name, member in members.items() if "refused" not in plans[name]}
+    if not members:
+        return {"hosts": [], "set": {}, "cost": [], "refused": "none of them has a plan of its own"}
     classes = {json.dumps(member, sort_keys=True): member for member in members.values()}
     shared = _search(list(classes.values()), [plans[name] for name in members], data, list(SHARED), {})
     if shared is None:
@@ -364,6 +371,7 @@ def table(plans: dict[str, Any], unread: dict[str, str], uniform: dict[str, Any]
     for label, group in uniform.items():
         lines += ["", f"stack_uniform {label}: {_some(group['hosts'])}"]
         lines += [f"  {group['refused']}"] if "refused" in group else [f"  costs {line}" for line in group["cost"]]
+        lines += [f"  not asked, for it was not read: {name}" for name in group["without"]]
         if not group["cost"] and "refused" not in group:
             lines.append("  costs nothing: every host would have had this set by itself")
     for sentence, names in refused:

@@ -69,6 +69,25 @@ def test_the_role_refuses_a_version_without_quotes_as_the_plan_does(tmp_path):
     assert re.search(r"a100 +: ok=\d+ .*failed=0", done.stdout), done.stdout + done.stderr
 
 
+def test_what_a_group_shares_does_not_depend_on_the_limit_or_on_who_has_failed(tmp_path):
+    more = {"stack_uniform": True, "ansible_connection": "local"}
+    hosts = {name: {"stack_assume": assumed, **more} for name, assumed in RACKS.items()}
+    inventory = {"workstations": {"hosts": {**hosts, "gone": more}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    (tmp_path / "ansible.cfg").touch()
+    tasks = [
+        {"ansible.builtin.fail": {}, "when": "inventory_hostname != 'a100'"},
+        {"ansible.builtin.import_role": {"name": "gpufleet.workstation.stack"}},
+        {"ansible.builtin.debug": {"msg": "a100 gets {{ stack_plan.pytorch.requirement }}"}},
+    ]
+    play = [{"hosts": "workstations", "gather_facts": False, "tasks": tasks}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
+    for words in ([], ["--limit", "a100"]):
+        done = controller(tmp_path, "playbook", "-i", "hosts.yml", "play.yml", *words)
+        assert "a100 gets torch==2.14.1+cu126" in done.stdout, done.stdout + done.stderr
+        assert "gone shares one set with others (stack_uniform), was not read" in " ".join(done.stdout.split())
+
+
 def test_a_lock_without_uv_says_what_is_missing(play, tmp_path):
     status, output = play("plan.yml", "-e", f"lock={tmp_path / 'lock.json'}", "-e", "plan_uv=/nowhere/uv")
     assert status != 0

@@ -110,6 +110,23 @@ def test_a_group_that_shares_one_set_is_told_what_it_costs():
     assert any("costs a0" in line for line in found["table"])
 
 
+def test_a_host_that_is_refused_does_not_undo_the_set_of_the_others():
+    bad = rack("bad", "V100-SXM2-32GB", stack_uniform=True, stack_pytorch_version="9.9")
+    hosts = [rack("a0", "A100-SXM4-80GB", stack_uniform=True), rack("v0", "V100-SXM2-32GB", stack_uniform=True), bad]
+    found = _fleet.fleet(hosts, DATA)
+    assert "9.9 cannot hold" in found["hosts"]["bad"]["refused"]
+    assert {found["hosts"][name]["pytorch"]["requirement"] for name in ("a0", "v0")} == {"torch==2.14.1+cu126"}
+    assert found["uniform"]["True"]["hosts"] == ["a0", "v0"]
+    assert _fleet.fleet([bad], DATA)["uniform"]["True"]["refused"] == "none of them has a plan of its own"
+
+
+def test_who_of_a_group_could_not_be_asked_is_told():
+    gone = {"inventory_hostname": "gone", "ansible_facts": {}, "stack_uniform": True}
+    found = _fleet.fleet([gone, rack("a0", "A100-SXM4-80GB", stack_uniform=True)], DATA)
+    assert found["uniform"]["True"]["without"] == ["gone"]
+    assert "  not asked, for it was not read: gone" in found["table"]
+
+
 def test_groups_with_different_names_share_nothing():
     hosts = [rack("a0", "A100-SXM4-80GB", stack_uniform="new"), rack("v0", "V100-SXM2-32GB", stack_uniform="old")]
     found = _fleet.fleet(hosts, DATA)

@@ -116,19 +116,20 @@ def rapids_refusals(settings: dict[str, Any], gpus: list[dict[str, Any]], data: 
 def plan(settings: dict[str, Any], gpus: list[dict[str, Any]], java_home: str, data: dict[str, Any]) -> dict[str, Any]:
     """Return what stands in the way; or where nothing does, the Javas that will do, and the files."""
     told = refusals(settings, gpus, data)
-    nothing = {"java": [], "folders": [], "files": [], "absent": [], "units": []}
+    nothing = {"java": [], "folders": [], "files": [], "absent": []}
+    units = [unit_name(name) for name in SERVICES if name in settings["services"]]
     if told:
-        return {"refusals": told, **nothing}
+        return {"refusals": told, **nothing, "units": units}
     row = release(settings["version"], data)
     java = [settings["java_version"]] if settings["java_version"] else row["java"]
-    return {"refusals": [], "java": java, **files(settings, java_home, gpus)}
+    return {"refusals": [], "java": java, **files(settings, java_home, gpus), "units": units}
 
 
 # The files
 
 
 def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the C(folders), C(files) and C(absent) of the module config_files, and the C(units)."""
+    """Return the C(folders), C(files) and C(absent) of the module config_files."""
     conf, data, user = settings["config_dir"], settings["data"], settings["service_user"]
     units = [name for name in SERVICES if name in settings["services"]]
     # Who shares the secret may read the files that hold it.
@@ -153,7 +154,7 @@ def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) 
     folders += [{"path": f"{data}/{name}", "mode": "0750", "owner": user, "group": user} for name in ["work"] if units]
     absent = [unit_path(name) for name in SERVICES if name not in units]
     absent += [] if hive else [f"{conf}/hive-site.xml"]
-    return {"folders": folders, "files": written, "absent": absent, "units": [unit_name(name) for name in units]}
+    return {"folders": folders, "files": written, "absent": absent}
 
 
 def spark_defaults(settings: dict[str, Any], gpus: list[dict[str, Any]]) -> dict[str, Any]:

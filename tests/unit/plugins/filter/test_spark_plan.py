@@ -148,7 +148,13 @@ def test_a_wish_for_one_java_leaves_no_other():
 
 def test_where_something_stands_in_the_way_nothing_is_to_be_written():
     result = spark_plan({**SETTINGS, "master": "yarn"})
-    assert not any(result[name] for name in ("java", "folders", "files", "absent", "units"))
+    assert not any(result[name] for name in ("java", "folders", "files", "absent"))
+
+
+def test_going_back_knows_the_units_although_it_has_no_facts():
+    """Without them the address is 127.0.0.1, which a master is refused for."""
+    result = spark_plan({**SETTINGS, "services": ["master"], "local_ip": "127.0.0.1"})
+    assert result["refusals"] and result["units"] == ["gpufleet-spark-master.service"]
 
 
 def test_a_line_break_in_a_property_is_refused():

@@ -1,0 +1,50 @@
+"""The role spark in a real play: what it goes back to, and what it says of logins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.gpufleet.workstation.plugins.module_utils import _release as release
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils import _spark
+from through_ansible import needs_ansible
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+pytestmark = needs_ansible
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Return a function that runs a playbook on this machine below tmp_path and returns status and output."""
+
+    def run(playbook, *words, **variables):
+        hosts = {"gpu01": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
+        hosts["gpu01"].update(ansible_become=False, workstation_root=str(tmp_path), spark_check=False)
+        hosts["gpu01"].update(spark_bin_dir=str(tmp_path / "bin"), **variables)
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": hosts}}), encoding="utf-8")
+        argv = [str(Path(sys.executable).parent / "ansible-playbook"), str(playbook), "-i", str(tmp_path / "hosts.yml")]
+        done = subprocess.run([*argv, *words], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    return run
+
+
+def install(root, version):
+    """Have a release in use, as Apache's archive would be."""
+    contents = [{"dest": "bin/spark-class", "content": version, "mode": "0755"}]
+    release.ensure(
+        release.Wanted(name="spark", root=str(root), version=version, contents=contents, cache_dir=str(root / "cache"))
+    )
+
+
+def test_apaches_spark_goes_back_although_the_plan_that_chose_it_is_not_at_hand(play, tmp_path):
+    for version in ("4.2.1", "4.3.0"):
+        install(tmp_path, version)
+    (tmp_path / "bin").mkdir()
+    settings = {"method": "tarball", "root": str(tmp_path), "config_dir": "/etc/gpufleet/spark"}
+    (tmp_path / "bin" / "spark-submit").write_text(_spark.command(settings), encoding="utf-8")
+    status, output = play(CHECKOUT / "playbooks" / "rollback.yml", "-e", "rollback=spark")
+    assert status == 0 and f"{tmp_path}/spark/current leads to {tmp_path}/spark/4.2.1" in output, output
+    assert os.readlink(tmp_path / "spark" / "current") == "4.2.1"

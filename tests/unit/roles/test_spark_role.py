@@ -48,3 +48,26 @@ def test_apaches_spark_goes_back_although_the_plan_that_chose_it_is_not_at_hand(
     status, output = play(CHECKOUT / "playbooks" / "rollback.yml", "-e", "rollback=spark")
     assert status == 0 and f"{tmp_path}/spark/current leads to {tmp_path}/spark/4.2.1" in output, output
     assert os.readlink(tmp_path / "spark" / "current") == "4.2.1"
+
+
+ROLE = [{"hosts": "workstations", "gather_facts": False, "roles": ["gpufleet.workstation.spark"]}]
+
+
+def test_a_login_in_a_mirrors_address_is_in_nothing_that_ansible_says(play, tmp_path):
+    java = tmp_path / "java-17"
+    (java / "bin").mkdir(parents=True)
+    (java / "bin" / "java").symlink_to("/bin/true")
+    (java / "release").write_text('JAVA_VERSION="17.0.1"\n', encoding="utf-8")
+    (tmp_path / "role.yml").write_text(yaml.safe_dump(ROLE), encoding="utf-8")
+    status, output = play(
+        tmp_path / "role.yml",
+        "-vvv",
+        spark_method="tarball",
+        spark_mirrors=["http://lab:canary@127.0.0.1:9/apache"],
+        spark_checksum_mirrors=["http://lab:canary@127.0.0.1:9/apache"],
+        spark_java_home=str(java),
+        spark_python=sys.executable,
+        spark_cache=str(tmp_path / "cache"),
+    )
+    assert status != 0 and "http://***@127.0.0.1:9/apache/spark/spark-4.3.0/" in output, output
+    assert "canary" not in output

@@ -95,11 +95,16 @@ def differs(there: State, wanted: State) -> bool:
 
 
 def show(asked: Dict[str, Any], there: State, wanted: State) -> Dict[str, str]:
-    """Return what a diff of a path shows: the content, and a line about mode and owner where these change."""
+    """Return what a diff of a path shows: the content, and a line about mode and owner where these change.
+
+    What others may not read yet is no part of it, whatever becomes of it.
+    """
     secret = asked.get("secret", False)
     before, after = ("" if one.content is None else _text(one.content) for one in (there, wanted))
+    if secret or (there.mode is not None and not there.mode & 0o007):
+        before = before and HIDDEN
     if secret:
-        before, after = before and HIDDEN, after and HIDDEN
+        after = after and HIDDEN
         if there.content is not None and there.content != wanted.content:
             after = "(another content, which is secret)\n"
     if there[2:] != wanted[2:]:

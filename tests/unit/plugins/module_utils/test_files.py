@@ -110,6 +110,14 @@ def test_a_diff_shows_content_and_mode_but_no_secret(tmp_path):
     assert "canary" not in shown[True] and "mode 0640" in shown[True]
 
 
+def test_what_was_closed_is_in_no_diff_when_it_is_opened(tmp_path):
+    """The secret is out of the inventory, and still in force elsewhere."""
+    (tmp_path / "a").write_text("canary", encoding="utf-8")
+    os.chmod(str(tmp_path / "a"), 0o640)
+    shown = str([files.show(*step) for step in files.plan([], [a_file(tmp_path / "a", "open")], [], True)])
+    assert "canary" not in shown and "open" in shown
+
+
 def test_in_check_mode_a_user_who_is_still_to_come_is_no_error(tmp_path):
     listed = [a_file(tmp_path / "a", "a", owner="still-to-come")]
     assert len(files.plan([], listed, [], True)) == 1

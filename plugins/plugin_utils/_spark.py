@@ -19,6 +19,9 @@ HEAD = "# Written by role gpufleet.workstation.spark; the next run overwrites wh
 # Spark's own rule for what its web pages must not show (spark.redaction.regex), and Hive's key for the same.
 USER = "${user.name}"  # as Hadoop and Hive read it
 SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
+# In a value only what is one: an option of Java's, a part of a JDBC URL, a login in a URL.
+SECRET_VALUE = re.compile(r"(secret|password|token|access[._]?key)\w*=\S|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+UNITS = "/etc/systemd/system"
 COMMANDS = ("spark-submit", "spark-shell", "spark-sql", "spark-class", "pyspark", "beeline", "spark-python")
 # name: what the unit is called, and what it runs
 SERVICES = {
@@ -152,7 +155,8 @@ def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) 
     shared = ["scratch", "local", "events", "warehouse", "metastore"]
     folders = [{"path": f"{data}/{name}", "mode": "1777"} for name in shared]
     folders += [{"path": f"{data}/{name}", "mode": "0750", "owner": user, "group": user} for name in ["work"] if units]
-    absent = [unit_path(name) for name in SERVICES if name not in units]
+    unwanted = [unit_name(name) for name in SERVICES if name not in units]
+    absent = [f"{UNITS}/{name}" for name in unwanted] + [f"{UNITS}/multi-user.target.wants/{name}" for name in unwanted]
     absent += [] if hive else [f"{conf}/hive-site.xml"]
     return {"folders": folders, "files": written, "absent": absent}
 
@@ -282,7 +286,7 @@ def unit_name(name: str) -> str:
 
 def unit_path(name: str) -> str:
     """Return where a service's unit lies."""
-    return f"/etc/systemd/system/{unit_name(name)}"
+    return f"{UNITS}/{unit_name(name)}"
 
 
 def unit(settings: dict[str, Any], name: str) -> str:

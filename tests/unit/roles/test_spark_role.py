@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _release as release
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils import _spark
-from through_ansible import needs_ansible
+from through_ansible import needs_ansible, play_tasks
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 pytestmark = needs_ansible
@@ -71,3 +71,30 @@ def test_a_login_in_a_mirrors_address_is_in_nothing_that_ansible_says(play, tmp_
     )
     assert status != 0 and "http://***@127.0.0.1:9/apache/spark/spark-4.3.0/" in output, output
     assert "canary" not in output
+
+
+SYSTEMCTL = """#!/bin/sh
+case $1-$2 in
+show-*gone*) echo LoadState=not-found ;;
+show-*) printf 'LoadState=loaded\\nActiveState=active\\n' ;;
+stop-*) echo "$2" >>{log} ;;
+*) exit 1 ;;
+esac
+"""
+
+
+def test_a_service_that_is_wanted_no_more_is_stopped(tmp_path, monkeypatch):
+    log, program = tmp_path / "stopped", tmp_path / "systemctl"
+    program.write_text(SYSTEMCTL.format(log=log), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    handlers = yaml.safe_load((CHECKOUT / "roles" / "spark" / "handlers" / "main.yml").read_text(encoding="utf-8"))
+    units = [f"/etc/systemd/system/gpufleet-spark-{name}.service" for name in ("worker", "gone", "master")]
+    done = play_tasks(
+        tmp_path,
+        handlers[:1],
+        __spark_plan={"absent": [*units, "/etc/gpufleet/spark/hive-site.xml"]},
+        __spark_files={"changed_paths": [*units[:2], "/etc/gpufleet/spark/hive-site.xml"]},
+    )
+    assert "failed=0" in done.stdout, done.stdout
+    assert log.read_text(encoding="utf-8").replace("'", "").split() == ["gpufleet-spark-worker.service"]

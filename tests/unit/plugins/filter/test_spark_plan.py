@@ -301,6 +301,16 @@ def test_units_are_those_that_are_asked_for_and_the_others_go():
     assert "User=spark\n" in worker
 
 
+def test_a_service_that_is_wanted_no_more_is_not_started_at_the_next_boot():
+    absent = spark_plan({**SETTINGS, "services": []})["absent"]
+    assert "/etc/systemd/system/multi-user.target.wants/gpufleet-spark-worker.service" in absent
+
+
+def test_a_job_that_ran_out_of_memory_ends_and_not_the_worker_with_all_jobs():
+    unit = written(services=["worker"], master=MASTER)["gpufleet-spark-worker.service"]
+    assert "\nOOMPolicy=continue\n" in unit["content"]
+
+
 def test_a_thrift_server_gets_the_memory_of_a_driver():
     files = written(services=["master", "thrift-server"], daemon_memory="256m", master=MASTER)
     assert "Environment=SPARK_DAEMON_MEMORY=256m\n" in files["gpufleet-spark-master.service"]["content"]

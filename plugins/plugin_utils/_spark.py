@@ -385,6 +385,7 @@ SuccessExitStatus=143
 Restart=on-failure
 RestartSec=5
 LimitNOFILE=65536
+OOMPolicy=continue
 TimeoutStopSec=60
 
 [Install]

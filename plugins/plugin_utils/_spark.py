@@ -247,14 +247,12 @@ def log4j2(settings: dict[str, Any]) -> str:
 
 
 def hive_site(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what hive-site.xml says; empty where no Hive is wanted."""
+    """Return what hive-site.xml says; empty where it has nothing to say."""
     metastore = settings["hive_metastore"]
     # Spark takes its own spark.sql.warehouse.dir as it stands; Hadoop's reader of this file knows the user.
     values: dict[str, Any] = (
         {"hive.metastore.warehouse.dir": settings["warehouse"]} if USER in settings["warehouse"] else {}
     )
-    if not metastore:
-        return {**values, **settings["hive_site"]} if values else {}
     if metastore == "embedded":
         # Derby lets one process in, and belongs to whoever made it: each user has one.
         place = f"{settings['data']}/metastore/{USER}"
@@ -263,7 +261,7 @@ def hive_site(settings: dict[str, Any]) -> dict[str, Any]:
             "datanucleus.schema.autoCreateAll": True,
             "hive.metastore.schema.verification": False,
         }
-    else:
+    elif metastore:
         values["hive.metastore.uris"] = metastore
     if "thrift-server" in settings["services"]:
         values["hive.server2.thrift.bind.host"] = "127.0.0.1"  # it asks nobody for a password

@@ -257,6 +257,12 @@ def test_a_warehouse_for_each_user_is_named_where_the_user_is_known():
     assert "hive.metastore.warehouse.dir" not in hive()
 
 
+def test_hives_own_properties_and_the_address_of_the_thrift_server_need_no_metastore():
+    """It asks nobody for a password, so it must not listen to the network."""
+    found = hive(hive_metastore="", services=["thrift-server"], hive_site={"a": 1})
+    assert found == {"hive.server2.thrift.bind.host": "127.0.0.1", "a": "1"}
+
+
 def test_a_word_in_the_warehouse_that_nobody_reads_is_refused():
     (told,) = spark_plan({**SETTINGS, "warehouse": "file:///srv/${system:user.name}"})["refusals"]
     assert told.endswith("only ${user.name} has a meaning")

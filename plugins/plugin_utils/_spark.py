@@ -12,7 +12,7 @@ import re
 import shlex
 from typing import Any
 
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._hadoop import site_xml
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._hadoop import site_xml, value_text
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import number
 
 HEAD = "# Written by role gpufleet.workstation.spark; the next run overwrites what is changed here.\n"
@@ -202,7 +202,7 @@ def spark_defaults(settings: dict[str, Any], gpus: list[dict[str, Any]]) -> dict
     if settings["rapids_version"]:
         values["spark.jars"] = settings["rapids_jar"]
         values["spark.plugins"] = "com.nvidia.spark.SQLPlugin"
-    return {**values, **settings["properties"]}
+    return _given({**values, **settings["properties"]})
 
 
 def spark_env(settings: dict[str, Any], java_home: str) -> str:
@@ -221,7 +221,7 @@ def spark_env(settings: dict[str, Any], java_home: str) -> str:
         "SPARK_WORKER_MEMORY": settings["worker_memory"],
         **settings["environment"],
     }
-    lines = [f"export {name}={shlex.quote(_word(value))}" for name, value in fixed.items() if value != ""]
+    lines = [f"export {name}={shlex.quote(value_text(value))}" for name, value in _given(fixed).items() if value != ""]
     # What a unit has set for its service stands, and what a user has set for one job.
     lines.append(f"export SPARK_DAEMON_MEMORY=${{SPARK_DAEMON_MEMORY:-{settings['daemon_memory']}}}")
     lines.append(f"export PYSPARK_PYTHON=${{PYSPARK_PYTHON:-{settings['python']}}}")
@@ -243,7 +243,7 @@ def log4j2(settings: dict[str, Any]) -> str:
         "logger.native.level": "error",
         **settings["log4j2"],
     }
-    return HEAD + "".join(f"{name} = {_property(value)}\n" for name, value in values.items())
+    return HEAD + "".join(f"{name} = {_property(value)}\n" for name, value in _given(values).items())
 
 
 def hive_site(settings: dict[str, Any]) -> dict[str, Any]:
@@ -332,13 +332,13 @@ def _secret(values: dict[str, Any]) -> bool:
     return any(SECRET.search(name) and not name.endswith(("enabled", ".renewal.interval")) for name in values)
 
 
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _property(value: Any) -> str:
-    text = _word(value).replace("\\", "\\\\")
-    if "\n" in text:
+    text = re.sub("^(?=[=:])", r"\\", value_text(value).replace("\\", "\\\\"))
+    if "\n" in text or "\r" in text:
         raise ValueError("a property of Spark or of its log has a line break in its value; write it in one line")
     return text
 

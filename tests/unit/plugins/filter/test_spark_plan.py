@@ -157,9 +157,10 @@ def test_going_back_knows_the_units_although_it_has_no_facts():
     assert result["refusals"] and result["units"] == ["gpufleet-spark-master.service"]
 
 
-def test_a_line_break_in_a_property_is_refused():
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_line_break_in_a_property_is_refused(end):
     with pytest.raises(AnsibleFilterError, match="line break"):
-        written(properties={"spark.x": "a\nspark.y b"})
+        written(properties={"spark.x": f"a{end}spark.y b"})
 
 
 # What is written
@@ -217,6 +218,19 @@ def test_the_owners_properties_have_the_last_word():
     assert defaults(properties={"spark.master": "local[2]", "spark.x": True})["spark.master"] == "local[2]"
     assert defaults(properties={"spark.x": True})["spark.x"] == "true"
     assert defaults(properties={"spark.x": "C:\\a"})["spark.x"] == "C:\\\\a"
+
+
+def test_what_is_null_is_left_out_and_a_list_has_commas():
+    assert "spark.driver.host" not in defaults(master=MASTER, properties={"spark.driver.host": None})
+    assert defaults(properties={"spark.jars.packages": ["a:b:1", "c:d:2"]})["spark.jars.packages"] == "a:b:1,c:d:2"
+    assert "SPARK_LOCAL_IP" not in environment(environment={"SPARK_LOCAL_IP": None})
+    assert "None" not in written(log4j2={"logger.native.level": None})["log4j2.properties"]["content"]
+
+
+def test_a_value_that_begins_like_a_separator_is_kept():
+    """Java's properties take one '=' or ':' behind the blanks for a part of them."""
+    assert defaults(properties={"spark.x": ":a"})["spark.x"] == "\\:a"
+    assert defaults(properties={"spark.x": "=a"})["spark.x"] == "\\=a"
 
 
 def test_a_history_server_brings_event_logs_and_nothing_else_does():

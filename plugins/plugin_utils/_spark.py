@@ -329,7 +329,11 @@ def _file(path: str, content: str, secret: bool = False, group: str = "root") ->
 
 
 def _secret(values: dict[str, Any]) -> bool:
-    return any(SECRET.search(name) and not name.endswith(("enabled", ".renewal.interval")) for name in values)
+    return any(
+        (SECRET.search(name) and not name.endswith(("enabled", ".renewal.interval")))
+        or SECRET_VALUE.search(value_text(value))
+        for name, value in values.items()
+    )
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

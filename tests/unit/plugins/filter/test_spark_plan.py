@@ -289,6 +289,9 @@ def test_a_word_in_the_warehouse_that_nobody_reads_is_refused():
         ({"properties": {"spark.ssl.keyPassword": "canary"}}, "spark-defaults.conf"),
         ({"hive_site": {"javax.jdo.option.ConnectionPassword": "canary"}}, "hive-site.xml"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "canary"}}, "spark-env.sh"),
+        ({"environment": {"SPARK_DAEMON_JAVA_OPTS": "-Djavax.net.ssl.keyStorePassword=canary"}}, "spark-env.sh"),
+        ({"properties": {"spark.jars": "https://lab:canary@nexus.test/a.jar"}}, "spark-defaults.conf"),
+        ({"hive_site": {"javax.jdo.option.ConnectionURL": "jdbc:x://db/m?password=canary"}}, "hive-site.xml"),
     ],
 )
 def test_a_file_with_a_secret_is_closed_and_marked(changes, name):
@@ -297,6 +300,11 @@ def test_a_file_with_a_secret_is_closed_and_marked(changes, name):
     for other, file in files.items():
         assert other == name or "canary" not in file["content"]
         assert other == name or not file["secret"]
+
+
+@pytest.mark.parametrize("value", ["org.apache.SessionTokenBinding", "hdfs://nn:8020/a@b", "-Dtoken.enabled"])
+def test_a_word_in_a_value_makes_no_secret(value):
+    assert not written(properties={"spark.x": value})["spark-defaults.conf"]["secret"]
 
 
 def test_a_secret_turns_authentication_on():

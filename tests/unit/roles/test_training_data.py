@@ -1,12 +1,16 @@
 """Where the training program gets its data: whole archives are believed, everything else is named. Needs no PyTorch."""
 
+import contextlib
 import hashlib
 import http.server
 import io
+import os
 import pickle
+import socketserver
 import sys
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import numpy
@@ -169,6 +173,96 @@ def test_a_path_with_the_wrong_file_names_both_checksums(tmp_path):
 def test_data_that_somebody_named_and_cannot_be_had_are_no_reason_for_other_data(tmp_path, words, sentence):
     with pytest.raises(program.DataError, match=sentence):
         program.load(options(tmp_path, **words))
+
+
+@pytest.fixture
+def speak():
+    """Answer every connection on loopback with what a function writes, HTTP or not."""
+    servers = []
+
+    def start(write):
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.rfile.readline()
+                with contextlib.suppress(OSError):  # the other side has given up
+                    write(self.wfile)
+
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_address[1]}/cifar-10-python.tar.gz"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf", "data.cut"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "data.unreachable"),
+    ],
+)
+def test_what_breaks_http_is_told_as_what_it_is(tmp_path, speak, said, code):
+    url = speak(lambda file: file.write(said))
+    with pytest.raises(program.DataError, match=r"\(fetched twice\)") as raised:
+        program.load(options(tmp_path, data=url, checksum=sha256(b"")))
+    assert raised.value.code == code
+
+
+def test_a_published_url_behind_a_portal_that_speaks_no_http_means_digits(tmp_path, speak, monkeypatch):
+    monkeypatch.setattr(program, "PUBLISHED_URL", speak(lambda file: file.write(b"SSH-2.0-OpenSSH_9.2\r\n")))
+    monkeypatch.setattr(program, "read_digits", lambda: [numpy.zeros((5, 3, 32, 32), "uint8"), [0] * 5] * 2)
+    assert program.load(options(tmp_path))[0]["substitute_for"] == "cifar10"
+
+
+def test_a_server_that_trickles_is_given_up_before_the_worker_is(tmp_path, speak):
+    """Or the worker were killed: no digits in its place, and the partial download left behind."""
+
+    def trickle(file):
+        file.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            file.write(b"x")
+            time.sleep(0.05)
+
+    begin = time.monotonic()
+    with pytest.raises(program.DataError, match=r"only \d+ bytes had come when the time for it was over$") as raised:
+        program.load(options(tmp_path, data=speak(trickle), checksum=sha256(b""), limit=1))
+    assert (raised.value.code, time.monotonic() - begin < 5) == ("data.unreachable", True)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_a_killed_check_left_of_a_download_is_removed(tmp_path, serve):
+    content = archive()
+    url, _asked = serve(whole(content))
+    target = Path(program.kept(options(tmp_path), sha256(content)))
+    target.parent.mkdir()
+    old, new = (target.with_name(f"{target.name}.{pid}.part") for pid in (1, 2))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    program.load(options(tmp_path, data=url, checksum=sha256(content)))
+    assert sorted(target.parent.iterdir()) == [target, new]
+
+
+def test_a_published_archive_that_is_here_already_needs_no_network(tmp_path, monkeypatch):
+    """Or a host trained on other images whenever the network was down, at another throughput."""
+    content = archive()
+    monkeypatch.setattr(program, "PUBLISHED_URL", "http://127.0.0.1:9/cifar.tar.gz")
+    monkeypatch.setattr(program, "PUBLISHED_MD5", hashlib.md5(content).hexdigest())  # noqa: S324
+    target = Path(program.kept(options(tmp_path), "md5:" + program.PUBLISHED_MD5))
+    target.parent.mkdir()
+    target.write_bytes(content)
+    assert program.load(options(tmp_path))[0]["name"] == "cifar10"
+
+
+def test_a_login_in_a_url_is_refused_and_never_told(tmp_path):
+    with pytest.raises(program.DataError) as raised:
+        program.load(options(tmp_path, data="https://me:secret@mirror.example.org/cifar-10-python.tar.gz"))
+    assert "https://***@mirror.example.org/cifar-10-python.tar.gz has a login in it" in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_hdfs_without_a_client_says_what_is_missing(tmp_path, monkeypatch):

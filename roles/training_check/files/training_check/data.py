@@ -4,14 +4,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The images: CIFAR-10 from a URL, a folder, a file or HDFS, or the digits that scikit-learn brings."""
 
+import contextlib
+import glob
 import hashlib
+import http.client
 import io
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
+import urllib.parse
 import urllib.request
 
 PUBLISHED_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -20,13 +26,19 @@ PUBLISHED_MD5 = "c58f30108f718f92721af3b95e74349a"
 PROBE_SECONDS = 5
 DOWNLOAD_SECONDS = 60
 HDFS_SECONDS = 600
+# The share of the worker's time that is left to unpack what was fetched.
+FETCH_SHARE = 0.8
+# A partial download that nobody wrote to for so long was left behind by a check that was killed.
+ABANDONED_SECONDS = 3600
+LOGIN = re.compile(r"://[^/\s]*@")
+UNFETCHED = (OSError, ValueError, http.client.HTTPException)
 
 
 class DataError(Exception):
     """The images cannot be had; ``code`` is the finding, the text a sentence for the user."""
 
     def __init__(self, code, sentence):
-        super().__init__(sentence)
+        super().__init__(LOGIN.sub("://***@", sentence))
         self.code = code
 
 
@@ -83,25 +95,32 @@ def check_archive(path, checksum, source):
         )
 
 
-def download(url, partial, ca_file, timeout):
-    """Fetch a URL to a file."""
+def download(url, partial, ca_file, deadline):
+    """Fetch a URL to a file, before a deadline: a server that trickles keeps every timeout of a socket from ending."""
     import ssl
 
     context = ssl.create_default_context(cafile=ca_file or None) if url.startswith("https") else None
     try:
+        timeout = max(1, min(DOWNLOAD_SECONDS, deadline - time.monotonic()))
         with urllib.request.urlopen(url, timeout=timeout, context=context) as answer:
             with open(partial, "wb") as file:
-                shutil.copyfileobj(answer, file)
+                for block in iter(lambda: answer.read1(1 << 20), b""):
+                    file.write(block)
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"only {file.tell()} bytes had come when the time for it was over")
             length = answer.headers.get("Content-Length")
-    except (OSError, ValueError) as error:
+    except http.client.IncompleteRead as error:
+        raise DataError("data.cut", f"{url} was cut off: {error}") from None
+    except UNFETCHED as error:
         said = getattr(error, "reason", None) or error
         raise DataError("data.unreachable", f"{url} could not be fetched: {said}") from None
     if length and int(length) != os.path.getsize(partial):
         raise DataError("data.cut", f"{url} was cut off after {os.path.getsize(partial)} of {length} bytes")
 
 
-def fetch_hdfs(url, partial, command):
+def fetch_hdfs(url, partial, command, deadline):
     """Copy a file out of HDFS with the host's own client."""
+    seconds = max(1, min(HDFS_SECONDS, deadline - time.monotonic()))
     client = shutil.which(command)
     if not client:
         raise DataError("data.no_client", f"{url} cannot be read: this host has no command {command}")
@@ -112,10 +131,10 @@ def fetch_hdfs(url, partial, command):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            timeout=HDFS_SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise DataError("data.unreachable", f"{url} was not read within {HDFS_SECONDS} s") from None
+        raise DataError("data.unreachable", f"{url} was not read within {seconds:.0f} s") from None
     if done.returncode:
         said = "".join(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:])
         raise DataError("data.unreachable", f"{url} could not be read: {said}")
@@ -129,9 +148,9 @@ def have_archive(options, source, checksum):
             raise DataError("data.unreachable", f"{path} is not there")
         check_archive(path, checksum, path)
         return path
-    folder = options.get("cache_dir") or os.path.join(os.path.expanduser("~"), ".cache", "gpufleet")
+    target = kept(options, checksum)
+    folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
-    target = os.path.join(folder, "cifar-10-{}.tar.gz".format(checksum.replace(":", "-")[:24]))
     if os.path.exists(target):
         try:
             check_archive(target, checksum, target)
@@ -139,20 +158,27 @@ def have_archive(options, source, checksum):
         except DataError as failure:
             print(f"{failure}; fetching it again", file=sys.stderr)
             os.remove(target)
+    if "@" in urllib.parse.urlsplit(source).netloc:
+        raise DataError("data.unreachable", f"{source} has a login in it, and this check uses none")
+    for old in glob.glob(glob.escape(target) + ".*.part"):
+        with contextlib.suppress(OSError):  # another host that shares the folder may be quicker
+            if time.time() - os.path.getmtime(old) > ABANDONED_SECONDS:
+                os.remove(old)
+    deadline = time.monotonic() + FETCH_SHARE * options.get("limit", HDFS_SECONDS)
     partial = f"{target}.{os.getpid()}.part"
     for attempt in (1, 2):
         try:
             if source.startswith("hdfs://"):
-                fetch_hdfs(source, partial, options.get("hdfs") or "hdfs")
+                fetch_hdfs(source, partial, options.get("hdfs") or "hdfs", deadline)
             else:
-                download(source, partial, options.get("ca_file"), DOWNLOAD_SECONDS)
+                download(source, partial, options.get("ca_file"), deadline)
             check_archive(partial, checksum, source)
             os.replace(partial, target)
             return target
         except OSError as error:
             raise DataError("data.unreachable", f"{folder} could not keep {source}: {error.strerror}") from None
         except DataError as failure:
-            if failure.code == "data.no_client":
+            if failure.code == "data.no_client" or time.monotonic() > deadline:
                 raise
             if attempt == 2:
                 raise DataError(failure.code, f"{failure} (fetched twice)") from None
@@ -163,6 +189,12 @@ def have_archive(options, source, checksum):
     raise AssertionError("not reached")
 
 
+def kept(options, checksum):
+    """Return where an archive that was fetched is kept."""
+    folder = options.get("cache_dir") or os.path.join(os.path.expanduser("~"), ".cache", "gpufleet")
+    return os.path.join(folder, "cifar-10-{}.tar.gz".format(checksum.replace(":", "-")[:24]))
+
+
 def unreachable(url, ca_file):
     """Return None where a URL answers soon, else why it does not."""
     import ssl
@@ -171,7 +203,7 @@ def unreachable(url, ca_file):
         context = ssl.create_default_context(cafile=ca_file or None)
         request = urllib.request.Request(url, method="HEAD")
         urllib.request.urlopen(request, timeout=PROBE_SECONDS, context=context).close()
-    except (OSError, ValueError) as error:
+    except UNFETCHED as error:
         return str(getattr(error, "reason", None) or error)
     return None
 
@@ -236,7 +268,7 @@ def load(options):
         automatic = not source and dataset == "auto"
         source = source or PUBLISHED_URL
         checksum = checksum or "md5:" + PUBLISHED_MD5
-        if automatic:
+        if automatic and not os.path.exists(kept(options, checksum)):
             refused = unreachable(source, options.get("ca_file")) or ""
         try:
             if not refused:

@@ -48,7 +48,7 @@ def test_what_is_documented_is_what_is_returned(what, fact):
 def test_a_host_that_fails_has_the_fields_of_one_that_passes():
     known = facts()
     assert set(known["failed"]["pytorch"]) == set(known["passed"]["pytorch"]) == set(known["no GPU"]["pytorch"])
-    assert {one["code"] for one in known["failed"]["findings"]} == {"speed.straggler", "speed.training"}
+    assert {one["code"] for one in known["failed"]["findings"]} == {"speed.straggler"}
 
 
 def test_the_facts_that_are_judged_with_are_those_that_gpu_facts_returns():

@@ -399,7 +399,10 @@ RUNS = [
     ("speed.memory", [(device(0, *RESULT, "rates", "memory_gb_per_second"), 400.0)], "gives 400 GB/s, 44% of 900"),
     (
         "speed.training",
-        [(device(n, *RESULT, "fast", "images_per_second"), 60000.0) for n in range(3)],
+        [
+            ((*DATA, "data", "name"), "cifar10"),
+            *((device(n, *RESULT, "fast", "images_per_second"), 60000.0) for n in range(3)),
+        ],
         "trains 60000 images/s, 60% of the 100000 known for v100_sxm2_32",
     ),
     (
@@ -479,6 +482,11 @@ def test_of_two_twins_both_are_named():
 def test_a_late_loss_near_zero_is_not_compared_as_a_share_of_itself():
     assert judge.curve_distance([2.0, 0.0011], [2.0, 0.001]) == pytest.approx(0.005)
     assert judge.curve_distance([2.0], [2.0, 1.0]) == math.inf
+
+
+def test_images_per_second_of_the_digits_are_not_compared_with_those_of_cifar10():
+    slow = changed(RUN, *((device(n, *RESULT, "fast", "images_per_second"), 60000.0) for n in range(3)))
+    assert judge.judge_run(slow, WANTED) == []
 
 
 def test_unlike_gpus_are_no_twins():

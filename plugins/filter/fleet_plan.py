@@ -36,8 +36,8 @@ _value:
     - C(hosts), a plan (or C(refused)) for each host; C(unread), why there is none for a host.
     - C(uniform), for each group that shares one set, its C(hosts), the C(set), the C(cost) in sentences, and
       C(without), the hosts that were not read and had no say in it.
-    - C(to_lock), what M(gpufleet.workstation.python_lock) has to resolve, one entry for each framework of each class;
-      C(classes), the plan of each class under the name that a lock keeps it by.
+    - C(to_lock), what M(gpufleet.workstation.python_lock) has to resolve, one entry for each framework of each class,
+      with the C(host) whose index is asked; C(classes), the plan of each class under the name that a lock keeps it by.
     - C(table), all of it for people, as a list of lines.
   type: dict
   sample:

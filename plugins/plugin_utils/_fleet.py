@@ -110,9 +110,7 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
         plans[name] = planned(host, wishes, data)
         if label:
             groups.setdefault(label, {})[name] = (host, wishes)
-        index = one.get("pytorch_pypi_index", one.get("workstation_pypi_index", ""))
         site = {name: list(one.get(f"{name}_packages", [])) for name in ("pytorch", "tensorflow")}
-        site["index_url"] = index
         if "refused" not in plans[name]:
             members.setdefault(class_key(host, wishes, label), []).append((_means(host), name, site))
     uniform = {
@@ -127,7 +125,7 @@ def fleet(variables: Iterable[dict[str, Any]], data: dict[str, Any]) -> dict[str
         for framework in ("pytorch", "tensorflow"):
             site[framework] = sorted({package for _of, _name, of_host in hosts for package in of_host[framework]})
         classes[key] = plans[name]
-        to_lock += _to_lock(key, plans[name], site, data)
+        to_lock += ({**entry, "host": name} for entry in _to_lock(key, plans[name], site, data))
     return {
         "hosts": plans,
         "classes": classes,
@@ -164,10 +162,10 @@ def _means(host: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _to_lock(key: str, plan: dict[str, Any], site: dict[str, Any], data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what there is to resolve for each framework that is wanted; C(site) has its own packages and index."""
+    """Yield what there is to resolve for each framework that is wanted; C(site) has its own packages."""
     torch, flow = plan["pytorch"], plan["tensorflow"]
     glibc = data["python"]["systems"][plan["host_class"].rpartition(" on ")[2]]["glibc"]
-    common = {"class": key, "glibc": glibc, "index_url": site["index_url"]}
+    common = {"class": key, "glibc": glibc}
     if torch["version"] and "pytorch" in plan["wanted"]:
         pins = [torch["requirement"], f"torchvision=={torch['torchvision']}"]
         pins += [f"torchaudio=={torch['torchaudio']}"] if torch["torchaudio"] else []

@@ -95,6 +95,14 @@ def test_a_lock_without_uv_says_what_is_missing(play, tmp_path):
     assert not (tmp_path / "lock.json").exists()
 
 
+def test_a_login_in_the_indexs_url_is_shown_nowhere(play, tmp_path):
+    words = [f"lock={tmp_path / 'lock.json'}", f"plan_output={tmp_path / 'plan.json'}", "plan_uv=/nowhere/uv"]
+    words.append("workstation_pypi_index=https://me:canary@mirror.invalid/simple")
+    status, output = play("plan.yml", "-v", *(part for word in words for part in ("-e", word)))
+    assert status != 0 and "there is no program /nowhere/uv here" in output
+    assert "canary" not in output and "canary" not in (tmp_path / "plan.json").read_text(encoding="utf-8")
+
+
 LOCK = "torch==2.14.1 \\\n    --hash=sha256:" + "0" * 64 + "\n"
 
 
@@ -108,12 +116,13 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
         "workstation_facts_root": str(machine),
         "workstation_nvidia_smi": str(machine / "bin" / "nvidia-smi"),
         "workstation_sources": ["pypi"],
+        "workstation_pypi_index": "https://mirror.invalid/simple",
         "stack_pytorch_version": ">=2.4,<2.9",
         "stack_lock": "lock.json",
     }
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": {"v100": host}}}), encoding="utf-8")
     (tmp_path / "ansible.cfg").touch()
-    (tmp_path / "uv").write_text(f"#!/bin/sh\ncat <<'END'\n{LOCK}END\n", encoding="utf-8")
+    (tmp_path / "uv").write_text(f"#!/bin/sh\nenv > {tmp_path}/asked\ncat <<'END'\n{LOCK}END\n", encoding="utf-8")
     (tmp_path / "uv").chmod(0o755)
     tasks = [
         {"ansible.builtin.setup": {"gather_subset": ["!all", "!min", "platform", "distribution", "python"]}},
@@ -145,6 +154,7 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "fleet.json").is_file()
+    assert "=https://mirror.invalid/simple\n" in (tmp_path / "asked").read_text(encoding="utf-8")
     (key,) = json.loads((tmp_path / "lock.json").read_text(encoding="utf-8"))["classes"]
     assert key.startswith("2 x Tesla V100 PCIe 32GB on ")
     assert key.endswith(", sources pypi, pytorch_version >=2.4,<2.9")

@@ -129,7 +129,7 @@ def inputs(wanted: Wanted) -> Dict[str, Any]:
             index_url=redact(wanted.index_url),
             extra_index_urls=[redact(url) for url in wanted.extra_index_urls],
             use_index=wanted.use_index,
-            find_links=wanted.find_links or "",
+            find_links=redact(wanted.find_links or ""),
             constraints=sorted(wanted.constraints),
         )
     return made_from
@@ -356,6 +356,8 @@ def environment_of_uv(wanted: Wanted, scratch: str) -> Dict[str, str]:
     if wanted.extra_index_urls:
         variables["UV_INDEX"] = " ".join(wanted.extra_index_urls)
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # a pin may be on any of them, as with pip
+    if wanted.find_links:
+        variables["UV_FIND_LINKS"] = wanted.find_links
     if wanted.python_mirror:
         variables["UV_PYTHON_INSTALL_MIRROR"] = wanted.python_mirror
     if wanted.ca_file:
@@ -403,7 +405,6 @@ class Uv:
         python = os.path.join(environment, "bin", "python")
         sources = ["--python", python]
         sources += [] if self.wanted.use_index else ["--no-index"]
-        sources += ["--find-links", self.wanted.find_links] if self.wanted.find_links else []
         sources += [] if self.wanted.build else ["--only-binary", ":all:"]
         if self.wanted.lock:
             with open(locked, "w", encoding="utf-8") as file:

@@ -39,7 +39,6 @@ def command(uv: str, wanted: Wanted, target: Target, asked: str, constraints: st
     argv = [uv, "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--no-header", "--no-annotate"]
     argv += ["--only-binary", ":all:", "--python-version", target.python, "--python-platform", platform(target.glibc)]
     argv += [] if wanted.use_index else ["--no-index"]
-    argv += ["--find-links", wanted.find_links] if wanted.find_links else []
     return [*argv, "--constraints", constraints, asked]
 
 

@@ -139,9 +139,13 @@ def command(wanted: Wanted, lock: Lock, listed: str, dest: str) -> List[str]:
     for tag in platforms(lock.glibc):
         argv += ["--platform", tag]
     argv += ["--find-links", wanted.path]  # what the site has put there itself
-    argv += ["--find-links", wanted.find_links] if wanted.find_links else []
+    argv += ["--find-links", wanted.find_links] if wanted.find_links and not _is_page(wanted) else []
     argv += [] if wanted.use_index else ["--no-index"]
     return [*argv, "--requirement", listed]
+
+
+def _is_page(wanted: Wanted) -> bool:
+    return "://" in (wanted.find_links or "")
 
 
 def environment_of_pip(wanted: Wanted, lock: Lock, scratch: str) -> Dict[str, str]:
@@ -151,6 +155,8 @@ def environment_of_pip(wanted: Wanted, lock: Lock, scratch: str) -> Dict[str, st
         variables["PIP_INDEX_URL"] = wanted.index_url
     if wanted.extra_index_urls or lock.extra_index_urls:
         variables["PIP_EXTRA_INDEX_URL"] = " ".join([*wanted.extra_index_urls, *lock.extra_index_urls])
+    if wanted.find_links and _is_page(wanted):
+        variables["PIP_FIND_LINKS"] = wanted.find_links
     if wanted.ca_file:
         variables["PIP_CERT"] = wanted.ca_file
     return variables

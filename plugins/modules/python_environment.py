@@ -103,8 +103,9 @@ options:
     default: true
   find_links:
     description: Folder with wheels on the host, or the URL of a page with links to them; what
-      M(gpufleet.workstation.python_wheelhouse) fills.
+      M(gpufleet.workstation.python_wheelhouse) fills. A login in the URL is kept out of every output and file.
     type: str
+    default: ""
   build:
     description: Whether a package that has no wheel may be built on the host.
     type: bool
@@ -271,7 +272,7 @@ def main() -> None:
             "index_url": {"type": "str", "default": "", "no_log": True},
             "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "use_index": {"type": "bool", "default": True},
-            "find_links": {"type": "str"},
+            "find_links": {"type": "str", "default": "", "no_log": True},
             "build": {"type": "bool", "default": False},
             "uv": {"type": "path"},
             "cache_dir": {"type": "path", "default": "/var/cache/gpufleet/uv"},
@@ -294,7 +295,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    urls = [module.params["index_url"], module.params["python_mirror"], *module.params["extra_index_urls"]]
+    urls = [module.params[name] for name in ("index_url", "find_links", "python_mirror")]
+    urls += module.params["extra_index_urls"]
     hide_logins(module, urls)
     try:
         result = ensure(Host(), Wanted(**module.params), check_mode=module.check_mode)

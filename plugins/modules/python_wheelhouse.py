@@ -71,8 +71,9 @@ options:
     type: bool
     default: true
   find_links:
-    description: Another folder, or a page, with wheels.
+    description: Another folder, or a page, with wheels. A login in the URL is kept out of every output.
     type: str
+    default: ""
   ca_file:
     description: Bundle of CA certificates in PEM form that pip trusts. Without it, pip's own rules hold.
     type: path
@@ -170,7 +171,7 @@ def main() -> None:
             "index_url": {"type": "str", "default": "", "no_log": True},
             "extra_index_urls": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "use_index": {"type": "bool", "default": True},
-            "find_links": {"type": "str"},
+            "find_links": {"type": "str", "default": "", "no_log": True},
             "ca_file": {"type": "path"},
             "python_command": {"type": "list", "elements": "str", "default": []},
             "minimum_free_bytes": {"type": "int", "default": 0},
@@ -180,7 +181,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = dict(module.params)
-    hide_logins(module, [given["index_url"], *given["extra_index_urls"]])
+    hide_logins(module, [given["index_url"], given["find_links"], *given["extra_index_urls"]])
     try:
         given["locks"] = (*locks_of(given.pop("fleet_lock")), *as_locks(given["locks"]))
         module.exit_json(**ensure(Host(), Wanted(**given), check_mode=module.check_mode))

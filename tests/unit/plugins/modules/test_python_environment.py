@@ -4,13 +4,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real environments, built by uv from wheels that the tests make; no network."""
 
+import functools
 import hashlib
+import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from base64 import urlsafe_b64encode
@@ -341,13 +344,40 @@ def test_a_killed_run_leaves_the_previous_environment_and_the_next_run_finishes_
     assert not ensure(wanted)["changed"]
 
 
+@pytest.fixture
+def page(wheels):
+    """Return the URL, with a login, of a page with links to the wheels."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(wheels))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://me:canary@127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_login_is_on_no_command_line_also_where_a_page_has_the_wheels(want, page):
+    class Watched(Host):
+        said = ""
+
+        def run(self, argv, *more, **others):
+            self.said += " ".join(argv)
+            return super().run(argv, *more, **others)
+
+    host = Watched()
+    env.ensure(host, want(find_links=page))
+    assert "pip install" in host.said and "canary" not in host.said
+    assert not ensure(want(find_links=page.replace("canary", "changed")))["changed"]
+
+
 @needs_ansible
 @pytest.mark.parametrize(
     "changes", [{}, {"packages": ["alpha==9.9"]}, {"keep": "no number"}], ids=["good", "failed", "wrong"]
 )
-def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, tmp_path, changes):
+def test_no_login_is_shown_by_ansible_or_written_to_the_disk(want, page, tmp_path, changes):
     wanted = want(
-        index_url="https://me:canary@mirror.invalid/simple", extra_index_urls=["https://canary@mirror.invalid/x"]
+        index_url="https://me:canary@mirror.invalid/simple",
+        extra_index_urls=["https://canary@mirror.invalid/x"],
+        find_links=page,
     )
     options = {name: value for name, value in wanted._asdict().items() if value is not None}
     options.update(changes)

@@ -190,7 +190,9 @@ def test_an_index_that_cannot_be_reached_is_named_without_its_login(want):
     with pytest.raises(Refused, match="the index could not be reached") as caught:
         ensure(wanted)
     assert "canary" not in str(caught.value)
+    wanted = wanted._replace(find_links="https://me:canary@127.0.0.1:9/wheels/")
     assert "canary" not in " ".join(house.command(wanted, wanted.locks[0], "list", "dest"))
+    assert house.environment_of_pip(wanted, wanted.locks[0], "scratch")["PIP_FIND_LINKS"] == wanted.find_links
 
 
 def test_a_python_without_pip_is_named(want, tmp_path):

@@ -344,19 +344,21 @@ class Run:
         folders = ("/etc/systemd/system/", "/lib/systemd/system/", "/usr/lib/systemd/system/")
         units = [self.host.read_text(folder + _driver.PERSISTENCE_UNIT, quiet=True) for folder in folders]
         if self.wanted.persistence and any(units):
-            text = _driver.persistence_conf(next(filter(None, units)))
-            if self.file(_driver.PERSISTENCE, text) and not self.check_mode:
+            renewed = self.file(_driver.PERSISTENCE, _driver.persistence_conf(next(filter(None, units))))
+            if renewed and not self.check_mode:
                 self.host.run(["systemctl", "daemon-reload"], SERVICE_SECONDS)
-            self._service(_driver.PERSISTENCE_UNIT, self.machine.loaded == version)
+            self._service(_driver.PERSISTENCE_UNIT, self.machine.loaded == version, renewed)
         if self.machine.nvswitches:
             self._service("nvidia-fabricmanager.service", self.machine.loaded == version)
         if self.wanted.dcgm and any(self.host.exists(folder + _driver.DCGM_UNIT) for folder in folders):
             self._service(_driver.DCGM_UNIT, self.machine.loaded == version)
 
-    def _service(self, name: str, start: bool) -> None:
+    def _service(self, name: str, start: bool, renewed: bool = False) -> None:
+        """Enable a unit, and start it; what runs already by another unit file, which was ``renewed``, starts anew."""
         enabled = self.host.run(["systemctl", "is-enabled", "--quiet", name], SERVICE_SECONDS).rc == 0
         start = start and not self.machine.container
-        active = not start or self.host.run(["systemctl", "is-active", "--quiet", name], SERVICE_SECONDS).rc == 0
+        active = not renewed and self.host.run(["systemctl", "is-active", "--quiet", name], SERVICE_SECONDS).rc == 0
+        active = active or not start
         if enabled and active:
             return
         self.reasons.append(f"{name} is {'started' if enabled else 'enabled'}")

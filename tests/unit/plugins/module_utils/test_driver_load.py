@@ -206,6 +206,14 @@ def test_the_daemon_is_started_when_its_own_driver_is_loaded_and_only_enabled_be
     assert kernel.commands[-1] == "systemctl restart nvidia-persistenced.service"
 
 
+def test_a_daemon_that_runs_without_persistence_starts_anew_with_it(tmp_path):
+    kernel = Kernel(tmp_path).loads("535.261.03", "nvidia")
+    kernel.put("lib/systemd/system/nvidia-persistenced.service", "[Service]\nExecStart=/bin/p --no-persistence-mode\n")
+    for _run in range(2):
+        Run(kernel, Wanted(), False).services("535.261.03")
+    assert kernel.commands.count("systemctl restart nvidia-persistenced.service") == 1
+
+
 def test_the_fabric_manager_runs_where_an_nvswitch_is_and_nowhere_else(tmp_path):
     kernel = Kernel(tmp_path, stopped=True).loads("535.261.03", "nvidia")
     Run(kernel, Wanted(), False).services("535.261.03")

@@ -459,7 +459,9 @@ class DnfDriver:
                 self.dnf.must("remove", *names)
                 if enabled_stream(run.host.read_text(STREAM, quiet=True)):
                     self.dnf.must("module", "reset", "nvidia-driver")
-        for path in (REPOSITORY, KEY, CONTAINER_DNF.entry, CONTAINER_DNF.key, _driver.MODPROBE, _driver.MODULES_LOAD):
+        for path in (REPOSITORY, KEY, CONTAINER_DNF.entry, CONTAINER_DNF.key):
+            run.file(path, "")
+        for path in (_driver.PERSISTENCE, _driver.MODPROBE, _driver.MODULES_LOAD):
             run.file(path, "")
         run.initramfs()
         if not run.check_mode:

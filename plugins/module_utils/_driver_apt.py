@@ -331,13 +331,20 @@ class AptDriver:
             if name in self.packages or policy.get(name, (None, []))[0]:
                 found.append(name)
             elif not self.run.host.leads_somewhere(f"/lib/modules/{release}/build"):
-                newest = machine.kernels[-1]
+                newer = [kernel for kernel in machine.kernels if release == machine.release != kernel]
                 raise Failed(
                     f"the headers of kernel {release} are not to be had any more, so no driver can be built for it; "
-                    + ("reboot into " + newest if release != newest else "install a current kernel")
+                    + ("reboot into " + newer[0] if newer else "install a current kernel")
                     + ", then run this again. No package was changed"
                 )
-        return found + [name for name in meta if policy.get(name, (None, []))[0]]
+        for name in meta:
+            image = self.packages.get(name.replace("-headers-", "-image-", 1))
+            candidate, versions = policy.get(name, (None, []))
+            if image and image.version in versions and name not in self.packages:
+                found.append(f"{name}={image.version}")  # backports have a newer kernel, and apt takes it only so
+            elif candidate:
+                found.append(name)
+        return found
 
     def _staying(self, comes: Dict[str, str], choice: Choice) -> Set[str]:
         """Return what comes to stay: apt may bring the other flavour's modules, which go, to the version too."""

@@ -134,6 +134,21 @@ def test_headers_that_are_missing_come_without_a_newer_driver(host):
     assert not any("535.261" in package for package in host.installed())
 
 
+def test_headers_to_come_are_those_of_the_kernel_from_backports(machine):
+    host = machine()
+    for name in ("image", "headers"):
+        control = f"Package: linux-{name}-amd64\nVersion: 6.12.38-1~bpo12+1\nArchitecture: amd64\n"
+        host.write(f"/srv/bpo/{name}/DEBIAN/control", control + "Maintainer: x\nDescription: x\n")
+    host.sh("cd /srv/bpo; dpkg-deb -b image; dpkg -i image.deb; dpkg-deb -b headers; "
+            "cp headers/DEBIAN/control Packages; echo Filename: headers.deb >>Packages; "
+            "echo Size: $(stat -c %s headers.deb) >>Packages; "
+            "echo SHA256: $(sha256sum headers.deb | cut -d ' ' -f 1) >>Packages")  # fmt: skip
+    host.write("/etc/apt/sources.list.d/bpo.list", "deb [trusted=yes] file:/srv/bpo ./\n")
+    host.write("/etc/apt/preferences.d/bpo", "Package: linux-headers-amd64\nPin: version 6.12*\nPin-Priority: 100\n")
+    host.driver(branch="535")
+    assert host.sh("dpkg-query -W -f '${Version}' linux-headers-amd64") == "6.12.38-1~bpo12+1"
+
+
 def test_unattended_upgrades_and_dist_upgrades_leave_the_driver_alone(host):
     host.write("/etc/apt/sources.list.d/site.list", UPDATES)
     host.sh("apt-get -qq update")

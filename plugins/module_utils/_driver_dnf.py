@@ -137,7 +137,7 @@ class DnfDriver:
     def _remember(self, before: Optional[Dict[str, Any]]) -> None:
         now = self._record()
         if now and (not before or now["packages"] != before["packages"]):
-            self.run.remember(current=now, previous=before or self.run.state.get("previous"))
+            self.run.remember(current=now, previous=before or self.run.state.get("previous"), changing=None)
             self.tidy()
 
     # ---- making it be there ----
@@ -160,6 +160,8 @@ class DnfDriver:
                 "nvidia_driver_duplicates=remove, which keeps a copy. Nothing was changed"
             )
         due = self._due(branch)
+        if not due and not run.check_mode and run.state.get("changing"):
+            self._remember(run.state["changing"])
         missing = self._headers() + [name for name in run.companions(branch) if not self._has(name)]
         lacking = [] if due else run.lacking()
         if due:
@@ -246,10 +248,11 @@ class DnfDriver:
 
     def _install(self, branch: str, missing: List[str], lacking: List[str], due: bool) -> None:
         run, wanted = self.run, self.wanted
-        old = self._record()
+        cut = run.state.get("changing") or {}  # a change that was cut off began with it
+        old = cut if cut.get("packages") else self._record()
         choice = stream(run.system.version, branch, wanted.flavor)
-        module = self._module()
-        there = enabled_stream(module)
+        there = enabled_stream(self._module())
+        module = cut.get("module", self._module())
         rival = run.rival.there if run.rival else None
         gone = self._keep(old["packages"]) if old and due else []
         if gone:
@@ -270,6 +273,7 @@ class DnfDriver:
                 self.dnf.must("install", "--allowerasing", "--downloadonly", "--downloaddir", self.archives, *names)
             if due:
                 run.refuse_busy(f"driver {branch}")  # somebody may have begun to work since the run began
+                run.remember(changing=rival or cut or old)  # a later run goes on from here if this one is cut off
             if run.rival:
                 run.rival.make_way(f"branch {branch}")
             answer = self.dnf.run("install", "--allowerasing", *names) if names else NOTHING
@@ -291,7 +295,7 @@ class DnfDriver:
             self._lock(again=True)
         if due:
             self._keep(self.drivers())
-            self._remember(rival or old)
+            self._remember(rival or cut or old)
 
     def _undo(self, old: Optional[Dict[str, Any]], module: str, rival: Optional[Dict[str, Any]], words: str) -> str:
         """Take back what was changed, by files that are kept or by dnf's history, and return the whole sentence.
@@ -306,6 +310,8 @@ class DnfDriver:
             self.dnf.run("history", "undo", "last")
             self.settle()
         self._set_module(module)
+        if self.drivers() == before:
+            self.run.remember(changing=None)
         head, _newline, tail = words.partition("\n")
         back = f"driver {old['version']} is installed as before" if old else "no driver is installed, as before"
         state = back if self.drivers() == before else "but the packages are not as before; see `dnf history`"
@@ -405,9 +411,11 @@ class DnfDriver:
 
     def previous(self) -> Tuple[str, str]:
         """Install the driver that was there before, from the files that were kept; no network."""
-        run, record = self.run, self.run.state.get("previous")
+        run = self.run
         self.settle()
-        old = self._record()
+        if not run.check_mode and run.state.get("changing"):
+            self._remember(run.state["changing"])
+        old, record = self._record(), run.state.get("previous")
         if not record:
             raise Failed("there is no earlier driver to go back to: this role has changed none on this host")
         wish = _driver.described(record)

@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The driver on a host that takes itself for Rocky Linux 9 or 10: dnf really resolves, verifies, installs and locks."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from conftest import Refused, build_el
 from test_nvidia_runfile import noted
@@ -81,6 +84,24 @@ def test_a_build_that_fails_leaves_the_previous_driver(host, wish):
         host.driver(branch="580", version="580.178.04", **wish)
     assert installed(host) == before
     assert host.driver(branch="580", version="580.126.16", **wish)["changed"] is False
+
+
+def test_after_a_run_that_was_cut_off_the_way_back_leads_to_the_driver_before_it(host, wish):
+    host.driver(branch="550", **wish)
+    host.sh("mv /usr/sbin/modinfo /root/modinfo 2>/dev/null || mv /usr/bin/modinfo /root/modinfo")
+    host.write("/usr/bin/modinfo", '#!/bin/sh\n[ ! -e /run/slow ] || sleep 60\nexec /root/modinfo "$@"\n')
+    host.sh("chmod +x /usr/bin/modinfo; touch /run/slow")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(host.driver, branch="580", **wish)
+        for _second in range(60):
+            time.sleep(1)
+            if "kmod-nvidia-latest-dkms=580.178.04" in installed(host):
+                break
+        time.sleep(3)
+        host.sh("rm /run/slow; kill -9 $(grep -al ^python3 /proc/[0-9]*/comm | cut -d / -f 3)", check=False)
+    assert run.exception()
+    assert host.driver(branch="580", **wish)["previous"] == "550.163.01"
+    assert host.driver(state="previous")["version"] == "550.163.01"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ REPLACE = "take the GPU out of service and have it tested; if it is the same aft
 KINDS = {
     # The environment, before anything is asked of a GPU.
     "environment.missing": Kind(
-        FAIL, "there is no {python}", "run the role {framework} first, or name the environment in training_check"
+        FAIL,
+        "there is no {python}",
+        "run the role {framework} first, or name the folder of the environments in training_check_environments",
     ),
     "environment.broken": Kind(FAIL, "{python} does not start: {said}", AGAIN),
     "environment.killed": Kind(

@@ -118,7 +118,7 @@ class AptSide:
     def refresh(self, packages: Sequence[str] = ()) -> None:
         """Have the lists anew, which verifies the repository's signature; see that its own name serves as a pin."""
         url = without_login(self.repository.url)
-        self.apt.update([url] if url else [])
+        self.apt.update([url] if url else self._of_system())
         if LABEL in self.host.read_text(CUDA_APT.pin, quiet=True):
             said = self.host.run(["apt-cache", "policy"], QUERY_SECONDS).stdout
             rows = [{"file": number, "uri": uri} for number, uri in re.findall(r"^ *(\d+) (\S+) ", said, re.MULTILINE)]
@@ -127,6 +127,12 @@ class AptSide:
                     f"{url} is on a host with another of apt's sources and does not call itself {LABEL}, so apt cannot "
                     "be kept from upgrading to what it has; give the mirror a host name of its own, or NVIDIA's Release"
                 )
+
+    def _of_system(self) -> List[str]:
+        """Return the addresses of the system's own packages; what else does not answer is not needed."""
+        suite = re.compile(system_of(self.host).codename + "(-updates|-security|/updates)?$")
+        sources = [source for source in _system.apt_sources(self.host) if "main" in source["components"]]
+        return sorted({without_login(source["uri"]) for source in sources if suite.match(source["suite"])})
 
     def install(self, missing: Sequence[str]) -> None:
         """Install packages, all or nothing."""

@@ -350,6 +350,16 @@ def test_debians_own_toolkit_brings_its_component(debian):
     debian.healthy()
 
 
+def test_a_source_of_others_that_does_not_answer_stops_neither_debians_toolkit_nor_a_compiler(debian):
+    debian.machine.write(
+        "/etc/apt/sources.list.d/others.list", "deb [trusted=yes] http://127.0.0.1:9/others bookworm x\n"
+    )
+    assert cuda(debian, DEBIAN, repository={"non_free": True})["changed"]
+    debian.machine.write("/etc/apt/sources.list.d/site.list", "deb [trusted=yes] file:/gone bookworm main\n")
+    with pytest.raises(Refused, match=r"lists cannot be refreshed, .*file:/gone"):
+        cuda(debian, {**DEBIAN, "packages": [*DEBIAN["packages"], "gcc"]}, repository={"non_free": True})
+
+
 def test_a_compiler_for_wheels_comes_with_dnf_from_what_the_host_has(machine):
     host = DnfHost(machine)
     host.name(host.url)

@@ -176,7 +176,9 @@ class DnfSide:
         self.repository = repository
         theirs = dnf_names(repository.url, dnf_files(host, CUDA_DNF.entry)) if repository.url else []
         self.needed = bool(repository.url) and not theirs
-        options = [f"--enablerepo={name}" for name in ([NAME] if self.needed else theirs)]
+        options = ["--setopt=*.skip_if_unavailable=1"] if repository.url else []
+        for name in [NAME] if self.needed else theirs:
+            options += [f"--enablerepo={name}", f"--setopt={name}.skip_if_unavailable=0"]
         self.dnf = Dnf(host, archives, repository.lock_timeout, repository.timeout, options)
         self.trusted = []  # type: List[str]
 

@@ -360,6 +360,16 @@ def test_a_source_of_others_that_does_not_answer_stops_neither_debians_toolkit_n
         cuda(debian, {**DEBIAN, "packages": [*DEBIAN["packages"], "gcc"]}, repository={"non_free": True})
 
 
+def test_a_repository_of_others_that_does_not_answer_stops_no_toolkit_with_dnf(machine):
+    host = DnfHost(machine)
+    dead = "[others]\nname=x\ngpgcheck=0\nskip_if_unavailable=0\nretries=1\nbaseurl=http://127.0.0.1:9/\n"
+    host.machine.write("/etc/yum.repos.d/others.repo", dead)
+    assert cuda(host, toolkit("12.9"))["changed"]
+    host.sh("mv /srv/nvidia/rhel9 /srv/old")
+    with pytest.raises(Refused, match=r"dnf makecache failed: .*gpufleet-cuda"):
+        cuda(host, toolkit("12.8"), toolkit("12.9"))
+
+
 def test_a_compiler_for_wheels_comes_with_dnf_from_what_the_host_has(machine):
     host = DnfHost(machine)
     host.name(host.url)

@@ -84,7 +84,12 @@ KINDS = {
         "CUDA_VISIBLE_DEVICES is {visible!r}, so {framework} sees {seen} of {expected} GPU(s)",
         "unset it for root, or say training_check_device=cpu if that is meant",
     ),
-    "gpu.too_few": Kind(FAIL, "{framework} {version} sees {seen} of {expected} GPU(s)", WATCH),
+    "gpu.fabric": Kind(
+        FAIL,
+        "{framework} {version} sees {seen} of {expected} GPU(s), because their NVSwitches are not set up: {said}",
+        "start the fabric manager of the very version of the driver (systemctl status nvidia-fabricmanager)",
+    ),
+    "gpu.too_few": Kind(FAIL, "{framework} {version} sees {seen} of {expected} GPU(s){cause}", WATCH),
     "gpu.more": Kind(INFO, "{framework} sees {seen} GPU(s), {expected} were expected", "correct the inventory"),
     "gpu.no_kernels": Kind(
         FAIL,
@@ -132,8 +137,13 @@ KINDS = {
     ),
     "training.killed": Kind(
         FAIL,
-        "the training on {device} was ended by {signal} while it was {phase}",
+        "the training on {device} was ended by {signal} while it was {phase}{cause}",
         "SIGKILL mostly means that the host ran out of memory; for SIGSEGV and SIGBUS " + WATCH,
+    ),
+    "training.busy": Kind(
+        FAIL,
+        "{device} could not be used while it was {phase}: {said}",
+        "another process has it for itself (nvidia-smi -q -d COMPUTE tells the mode): run the check when it is free",
     ),
     "training.memory": Kind(
         FAIL,

@@ -39,7 +39,11 @@ NUMPY_ABI = re.compile(
 )
 DRIVER_OLD = re.compile(r"driver .{0,60}(too old|insufficient)|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", re.IGNORECASE)
 DRIVER_MISSING = re.compile(r"no NVIDIA driver|couldn't communicate with the NVIDIA driver", re.IGNORECASE)
-MEMORY = re.compile(r"out of memory|OutOfMemory|ResourceExhausted|OOM when|Cannot allocate memory|DefaultCPUAllocator")
+FABRIC = re.compile(r"system not yet initialized|SYSTEM_NOT_READY")
+BUSY = re.compile(r"busy or unavailable|DEVICE_UNAVAILABLE")
+MEMORY = re.compile(
+    r"out of memory|OutOfMemory|ResourceExhausted|OOM when|Cannot allocate memory|DefaultCPUAllocator|_ALLOC_FAILED"
+)
 ECC = re.compile(r"ECC error|uncorrectable", re.IGNORECASE)
 FAULT = re.compile(
     r"CUDA error|CUDA_ERROR|cuDNN error|CUDNN_STATUS|CUBLAS_STATUS|cublas|illegal memory access|unspecified launch|"
@@ -48,10 +52,22 @@ FAULT = re.compile(
 )
 
 
+BROKEN = (("training.ecc", ECC), ("training.busy", BUSY), ("training.memory", MEMORY), ("training.fault", FAULT))
+# How a process that calls abort() says why.
+ABORTED = re.compile(ECC.pattern + r"|Check failed|Non-OK-status|what\(\):|handling error|CUDA error|CUDA_ERROR", re.I)
+# What the fast loop may fail by on a good GPU.
+UNSUPPORTED = re.compile(r"captur|NOT_SUPPORTED")
+
+
 def last_line(text: Optional[str], limit: int = 300) -> str:
     """Return the last thing that somebody said."""
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1][:limit] if lines else "it said nothing"
+
+
+def line_with(pattern: "re.Pattern[str]", text: Optional[str]) -> Optional[str]:
+    """Return the first line that has something in it, or None."""
+    return next((line.strip()[:300] for line in (text or "").splitlines() if pattern.search(line)), None)
 
 
 def code_runs(flag: str, capability: Tuple[int, int]) -> Optional[str]:
@@ -165,13 +181,13 @@ def _devices(framework: str, probe: Dict[str, Any], wanted: Dict[str, Any]) -> I
         "visible": told.get("visible"),
     }
     if seen < expected:
-        yield _too_few(probe, said, words)
+        yield _too_few(probe, said, wanted["gpus"], words)
     elif seen > expected > 0:
         yield finding("gpu.more", **words)
     yield from _kernels(framework, told, wanted)
 
 
-def _too_few(probe: Dict[str, Any], said: str, words: Dict[str, Any]) -> Dict[str, Any]:
+def _too_few(probe: Dict[str, Any], said: str, gpus: List[Dict[str, Any]], words: Dict[str, Any]) -> Dict[str, Any]:
     """Return why fewer GPUs are seen than are there, the most basic reason first."""
     told = probe["environment"]["result"]
     trouble = told.get("gpus_error") or ""
@@ -186,7 +202,15 @@ def _too_few(probe: Dict[str, Any], said: str, words: Dict[str, Any]) -> Dict[st
     library = TENSORFLOW_LIBRARY.search(said)
     if library or "Cannot dlopen some GPU libraries" in said:
         return finding("gpu.libraries", library=library.group(1) if library else "some GPU libraries", **words)
-    return finding("gpu.too_few", **words)
+    fabric = line_with(FABRIC, trouble + "\n" + said)
+    if fabric:
+        return finding("gpu.fabric", said=fabric, **words)
+    cause = ": " + trouble if trouble else ""
+    listed = {device["pci_address"] for device in probe["devices"]} - {None}
+    gone = sorted({gpu["address"] for gpu in gpus if gpu.get("address")} - listed)
+    if listed and gone:
+        cause += "; nvidia-smi does not list " + " and ".join(gone)
+    return finding("gpu.too_few", cause=cause, **words)
 
 
 def _kernels(framework: str, told: Dict[str, Any], wanted: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
@@ -261,15 +285,20 @@ def broken_off(outcome: Dict[str, Any], label: str, framework: str) -> Optional[
     error = outcome["error"] or ""
     if outcome["hung"]:
         return finding("training.hung", label, limit=outcome["limit"], **words)
-    if outcome["signal"]:
-        return finding("training.killed", label, signal=outcome["signal"], **words)
     if not error and outcome["rc"] == 0 and outcome["phase"] == "done":
         return None
-    said = error or last_line(outcome.get("said"))
-    for code, pattern in (("training.ecc", ECC), ("training.memory", MEMORY), ("training.fault", FAULT)):
-        if pattern.search(said):
-            return finding(code, label, said=said, **words)
-    return finding("training.broken", label, said=said, **words)
+    aborted = line_with(ABORTED, outcome.get("said")) if outcome["signal"] == "SIGABRT" else None
+    said = error or aborted or last_line(outcome.get("said"))
+    code = blame(said) if aborted or not outcome["signal"] else None
+    if outcome["signal"] and not code:
+        cause = ": " + aborted if aborted else ""
+        return finding("training.killed", label, signal=outcome["signal"], cause=cause, **words)
+    return finding(code or "training.broken", label, said=said, **words)
+
+
+def blame(said: str) -> Optional[str]:
+    """Return the finding that an error is known as, or None."""
+    return next((code for code, pattern in BROKEN if pattern.search(said)), None)
 
 
 def number(value: Any) -> bool:
@@ -308,7 +337,10 @@ def allowance(accuracy: float, images: int) -> float:
 
 def _fast(told: Dict[str, Any], label: str, framework: str, dataset: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     if told.get("fast_error"):
-        yield finding("training.fast_failed", label, said=told["fast_error"], framework=framework)
+        said = told["fast_error"]
+        code = blame(said) if not UNSUPPORTED.search(said) else None
+        code = code if code in ("training.ecc", "training.fault") else "training.fast_failed"
+        yield finding(code, label, said=said, framework=framework, phase="in the fast loop")
     fast, accuracy = told.get("fast"), told["plain"]["accuracy"]
     if not fast or not number(accuracy) or not 0 <= accuracy <= 1:
         return
@@ -510,7 +542,10 @@ def judge_together(measured: Dict[str, Any], dataset: Dict[str, Any], wanted: Di
         if worst["hung"]:
             yield finding("together.hung", count=count, limit=worst["limit"], phase=worst["phase"])
         else:
-            said = worst["error"] or (worst["signal"] and "ended by " + worst["signal"]) or last_line(worst.get("said"))
+            said = worst["error"] or last_line(worst.get("said"))
+            if worst["signal"]:
+                why = line_with(ABORTED, worst.get("said")) if worst["signal"] == "SIGABRT" else None
+                said = "ended by " + worst["signal"] + (": " + why if why else "")
             yield finding("together.failed", count=count, phase=worst["phase"], said=said)
         return
     results = [outcome["result"] for outcome in outcomes]

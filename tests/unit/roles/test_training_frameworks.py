@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "roles" / "training_check" / "files"))
-from training_check import with_tensorflow
+from training_check import with_tensorflow, with_torch, worker
 
 
 class Device:
@@ -49,3 +49,21 @@ def test_a_gpu_that_tensorflow_lists_and_ignores_is_no_device_to_train_on(tensor
     tensorflow.logical = []
     with pytest.raises(RuntimeError, match="uses no GPU"):
         with_tensorflow.prepare({"kind": "gpu"})
+
+
+def test_one_gpu_that_does_not_answer_leaves_the_others_listed(monkeypatch):
+    def properties(index):
+        if index == 1:
+            raise RuntimeError("CUDA error: unknown error")
+        return SimpleNamespace(name="V100", major=7, minor=0, total_memory=1, multi_processor_count=80)
+
+    cuda = SimpleNamespace(device_count=lambda: 2, get_device_properties=properties)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(version=SimpleNamespace(cuda="12.8"), cuda=cuda))
+    for name, answer in (("versions", {}), ("architectures", []), ("round_trip", None)):
+        monkeypatch.setattr(with_torch, name, lambda *_array, answer=answer: answer)
+    notes = worker.Notes("/dev/null")
+    monkeypatch.setattr(notes, "write", lambda: None)
+    worker.probe({"framework": "pytorch"}, notes)
+    told = notes.told["result"]
+    assert [gpu["name"] for gpu in told["gpus"]] == ["V100"]
+    assert told["gpus_error"] == "RuntimeError: CUDA error: unknown error"

@@ -199,6 +199,21 @@ def test_an_error_is_one_line_with_its_kind():
     assert worker.explain(KeyError()) == "KeyError: no reason was given"
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "Detected at node 'Relu' defined at (most recent call last):\n    File \"a.py\", line 7, in f\n      x = y\n"
+        "Node: 'Relu'",
+        'Detected at node step/Relu defined at (most recent call last):\n  File "a.py", line 7, in f',
+        "Detected at node step/Relu defined at (most recent call last):\n<stack traces unavailable>",
+        "",
+    ],
+)
+def test_of_an_error_in_a_graph_it_is_told_what_happened_and_not_where(where):
+    said = "Graph execution error:\n\n" + where + "\nCUDA_ERROR_ECC_UNCORRECTABLE\n\t [[{{node Relu}}]]"
+    assert worker.explain(ValueError(said)) == "ValueError: CUDA_ERROR_ECC_UNCORRECTABLE / [[{{node Relu}}]]"
+
+
 def test_the_real_worker_without_a_framework_says_what_is_missing(tmp_path):
     told = supervisor.run_worker(str(tmp_path), {"name": "probe", "work": "probe", "framework": "tensorflow"}, 60)
     assert told["rc"] == 0 and told["phase"] != "starting"

@@ -36,26 +36,21 @@ def round_trip(array):
 
 
 def gpus():
-    """Return the GPUs that PyTorch sees."""
+    """Yield the GPUs that PyTorch sees; it counts some that it cannot ask, and says why of the first of them."""
     import torch
 
     if not torch.version.cuda:
-        return []
-    found = []
+        return
     for index in range(torch.cuda.device_count()):
         traits = torch.cuda.get_device_properties(index)
-        found.append(
-            {
-                "index": index,
-                "name": traits.name,
-                "capability": f"{traits.major}.{traits.minor}",
-                "memory_bytes": traits.total_memory,
-                "multiprocessors": traits.multi_processor_count,
-            }
-        )
-    if not found:
-        torch.cuda.init()  # says why there is none
-    return found
+        yield {
+            "index": index,
+            "name": traits.name,
+            "capability": f"{traits.major}.{traits.minor}",
+            "memory_bytes": traits.total_memory,
+            "multiprocessors": traits.multi_processor_count,
+        }
+    torch.cuda.init()  # where there is none, says why
 
 
 def prepare(spec):

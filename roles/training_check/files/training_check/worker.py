@@ -70,7 +70,8 @@ def probe(spec, notes):
         told["round_trip"] = explain(error)
     notes("listing the GPUs")
     try:
-        told["gpus"] = side.gpus()
+        for gpu in side.gpus():
+            told["gpus"].append(gpu)
     except Exception as error:
         told["gpus_error"] = explain(error)
 
@@ -117,9 +118,16 @@ def together(spec, notes):
 WORK = {"probe": probe, "data": prepare_data, "train": train, "together": together}
 
 
+DEFINED = ("Detected at node", 'File "', "<stack traces", "Node: ")
+
+
 def explain(error):
     """Return an error in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines[:1] == ["Graph execution error:"]:
+        # TensorFlow says where a node was defined first, in many lines, and what happened only then.
+        last = max(number for number, line in enumerate(lines) if number == 0 or line.startswith(DEFINED))
+        lines = lines[last + 1 :]
     return "{}: {}".format(type(error).__name__, " / ".join(lines[:3]) or "no reason was given")[:600]
 
 

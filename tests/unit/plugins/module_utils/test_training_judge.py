@@ -226,6 +226,26 @@ PROBES = [
         "could not load libcudnn.so.8 and sees 0 of 3",
     ),
     ("gpu.hidden", [((*TOLD, "gpus"), []), ((*TOLD, "visible"), "")], "CUDA_VISIBLE_DEVICES is ''"),
+    (
+        "gpu.too_few",
+        [((*TOLD, "gpus"), PROBE["environment"]["result"]["gpus"][:2]), (("devices",), [gpu(0), gpu(2)])],
+        "sees 2 of 3 GPU(s); nvidia-smi does not list 0000:86:00.0",
+    ),
+    (
+        "gpu.too_few",
+        [((*TOLD, "gpus"), []), ((*TOLD, "gpus_error"), "RuntimeError: CUDA unknown error")],
+        "sees 0 of 3 GPU(s): RuntimeError: CUDA unknown error",
+    ),
+    (
+        "gpu.fabric",
+        [((*TOLD, "gpus"), []), ((*TOLD, "gpus_error"), "RuntimeError: Error 802: system not yet initialized")],
+        "sees 0 of 3 GPU(s), because their NVSwitches are not set up: RuntimeError: Error 802",
+    ),
+    (
+        "gpu.fabric",
+        [((*TOLD, "gpus"), []), ((*ENV, "said"), "x\nfailed call to cuInit: CUDA_ERROR_SYSTEM_NOT_READY: y\nz")],
+        "not set up: failed call to cuInit: CUDA_ERROR_SYSTEM_NOT_READY: y",
+    ),
     ("gpu.too_few", [((*TOLD, "gpus"), PROBE["environment"]["result"]["gpus"][:2])], "sees 2 of 3 GPU(s)"),
     ("gpu.no_kernels", [((*TOLD, "architectures"), ["sm_75", "sm_80"])], "built for sm_75 sm_80"),
     ("gpu.through_ptx", [((*TOLD, "architectures"), ["compute_60", "sm_80"])], "only PTX"),
@@ -341,6 +361,58 @@ RUNS = [
     ),
     ("training.killed", [(device(0, "outcome"), outcome({}, signal="SIGSEGV", rc=-11, phase="x"))], "by SIGSEGV"),
     (
+        "training.killed",
+        [
+            (
+                device(0, "outcome"),
+                outcome({}, signal="SIGABRT", rc=-6, phase="x", said="E cuBLAS\nF Check failed: n\nat 0x1"),
+            )
+        ],
+        "by SIGABRT while it was x: F Check failed: n$",
+    ),
+    (
+        "training.killed",
+        [(device(0, "outcome"), outcome({}, signal="SIGKILL", rc=-9, phase="x", said="E cuBLAS: CUDA error"))],
+        "by SIGKILL while it was x$",
+    ),
+    (
+        "training.ecc",
+        [
+            (
+                device(0, "outcome"),
+                outcome(
+                    {},
+                    signal="SIGABRT",
+                    rc=-6,
+                    phase="x",
+                    said="F Attempting to fetch value instead of handling error Internal: failed call to "
+                    "cuDevicePrimaryCtxRetain: CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error\n*** stack ***",
+                ),
+            )
+        ],
+        "reported an uncorrectable memory error: F Attempting",
+    ),
+    (
+        "training.ecc",
+        [(device(0, *RESULT, "fast_error"), "RuntimeError: CUDA error: uncorrectable ECC error encountered")],
+        "GPU 0 reported an uncorrectable memory error",
+    ),
+    (
+        "training.fault",
+        [(device(0, *RESULT, "fast_error"), "RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")],
+        "GPU 0 failed while it was in the fast loop",
+    ),
+    (
+        "training.busy",
+        [(device(0, "outcome"), outcome({}, error="CUDA error: CUDA-capable device(s) is/are busy or unavailable"))],
+        "GPU 0 could not be used while it was done: CUDA error",
+    ),
+    (
+        "training.memory",
+        [(device(0, "outcome"), outcome({}, error="CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling x"))],
+        "ran out of memory while",
+    ),
+    (
         "training.memory",
         [(device(0, "outcome"), outcome({}, error="OutOfMemoryError: CUDA out of memory. Tried", phase="x"))],
         "ran out of memory while it was x",
@@ -377,6 +449,12 @@ RUNS = [
         [(device(0, *RESULT, "fast_error"), "RuntimeError: capture")],
         "fast mode failed on GPU 0",
     ),
+    (
+        "training.fast_failed",
+        [(device(0, *RESULT, "fast_error"), "CUDA error: operation not permitted when stream is capturing")],
+        "fast mode failed on GPU 0",
+    ),
+    ("training.fast_failed", [(device(0, *RESULT, "fast_error"), "CUDA out of memory. Tried")], "failed on GPU 0"),
     (
         "twins.differ",
         [(device(1, *PLAIN, "loss_per_epoch"), [1.5, 0.93, 0.61])],
@@ -443,6 +521,11 @@ RUNS = [
             ),
         ],
         "failed while they were joining: DistBackendError: NCCL error",
+    ),
+    (
+        "together.failed",
+        [(("together", "outcomes", 1), outcome({}, signal="SIGABRT", rc=-6, phase="adding", said="a\n what():  NCCL"))],
+        "while they were adding: ended by SIGABRT: what\\(\\): NCCL",
     ),
     ("together.wrong_sum", [(("together", "outcomes", 1, "result", "sum_right"), False)], "wrong sum on rank 1"),
     ("together.ranks_differ", [(("together", "outcomes", 2, "result", "network_sha256"), "cd")], "networks: rank 2"),

@@ -192,6 +192,15 @@ def test_where_the_cpu_was_chosen_the_probe_leaves_the_gpus_alone(monkeypatch, t
     assert told["environment"]["result"]["visible"] is None
 
 
+def test_workers_that_a_driver_keeps_from_ending_are_waited_for_at_the_same_time(stub, monkeypatch):
+    """Or eight of them took the time in which the supervisor has to tell what it knows."""
+    monkeypatch.setattr(supervisor.os, "killpg", lambda *_words: None)
+    begin = time.monotonic()
+    told = stub(*["note(phase='waiting'); time.sleep(12)"] * 4, limit=1)
+    assert time.monotonic() - begin < 6
+    assert [one["hung"] for one in told] == [True] * 4
+
+
 def test_an_error_is_one_line_with_its_kind():
     assert (
         worker.explain(RuntimeError("CUDA error: x\n\n  see y\nz\nmore")) == "RuntimeError: CUDA error: x / see y / z"
@@ -322,6 +331,24 @@ def test_all_train_together_where_each_trained_alone(invented):
     assert [name for name, _limit in invented["asked"]] == ["data", "train-0", "train-1", "together-0", "together-1"]
     assert measured["together"]["skipped"] is None
     assert measured["training"]["batch_size"] == 4
+
+
+def test_the_port_is_chosen_when_it_is_used_and_not_when_the_first_gpu_begins(invented, monkeypatch):
+    chosen_at = []
+    monkeypatch.setattr(supervisor, "free_port", lambda: chosen_at.append(invented["now"]) or 4711)
+    supervisor.run(options("--time-limit", "100"), "/tmp", gpus(2))
+    assert chosen_at == [3.0]
+
+
+def test_what_listing_the_devices_took_is_not_there_for_training(invented, monkeypatch, tmp_path):
+    def slow(_options, _folder):
+        invented["now"] += 40
+        return {"devices": gpus(1)}
+
+    monkeypatch.setattr(supervisor, "probe", slow)
+    words = ["run", "--time-limit", "100", "--nvidia-smi", "/none", "--json", str(tmp_path / "answer")]
+    supervisor.main(words)
+    assert invented["asked"][0] == ("data", 30)
 
 
 def test_what_is_measured_has_the_form_that_is_judged(invented, tmp_path):

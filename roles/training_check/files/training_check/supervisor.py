@@ -100,23 +100,12 @@ class Worker:
                 env={name: value for name, value in settings.items() if value is not None},
             )
 
-    def wait(self, deadline):
-        """Wait until it ends or its time is over, when it is killed, and not waited for beyond two seconds."""
-        while self.process.poll() is None:
-            if time.monotonic() > deadline:
-                self.kill()
-                return
-            time.sleep(0.02)
-
     def kill(self):
-        """End it and all that it started. A wedged driver can keep it from ending; it is left behind then."""
+        """End it and all that it started."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except OSError:
             pass
-        end = time.monotonic() + KILL_SECONDS
-        while self.process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
 
     def outcome(self, limit, hung):
         """Return what became of it."""
@@ -159,6 +148,10 @@ def run_workers(folder, specs, limit, environment=None):
                 if worker.process.poll() is None:
                     hung[number] = not broken
                     worker.kill()
+            # A wedged driver can keep one from ending; it is left behind then.
+            end = time.monotonic() + KILL_SECONDS
+            while any(worker.process.poll() is None for worker in workers) and time.monotonic() < end:
+                time.sleep(0.02)
             break
         time.sleep(0.02)
     return [worker.outcome(limit, late) for worker, late in zip(workers, hung)]
@@ -472,6 +465,9 @@ def run(options, folder, devices):
         elif left < LEAST_SECONDS:
             measured["together"] = {"count": count, "outcomes": [], "skipped": "the time was over"}
         else:
+            # Asked for only now: a port that was free when the first device began may be taken.
+            port = free_port()
+            joint = [dict(one, port=port) for one in joint]
             outcomes = run_workers(folder, joint, left, visible(devices[0], devices))
             measured["together"] = {"count": count, "outcomes": outcomes, "skipped": None}
     return measured
@@ -488,8 +484,7 @@ def joint_specs(options, devices, spec):
     count = options.cpu_workers if kind == "cpu" else len(devices)
     if options.no_together or count < 2 or any(device["kind"] == "mig" for device in devices):
         return []
-    port = free_port()
-    whole = dict(spec, work="together", kind=kind, world=count, port=port)
+    whole = dict(spec, work="together", kind=kind, world=count)
     if options.framework == "tensorflow":
         return [dict(whole, name="together", rank=0, index=0)]
     return [dict(whole, name=f"together-{rank}", rank=rank, index=rank) for rank in range(count)]
@@ -512,6 +507,7 @@ def main(words):
                 mark_traits(devices, options.nvidia_smi)
             elif options.device != "cpu":
                 devices = probe(options, folder)["devices"]
+            options.time_limit -= time.monotonic() - begin
             measured.update(run(options, folder, chosen(options, devices)))
     measured["seconds"] = round(time.monotonic() - begin, 3)
     text = json.dumps(measured, indent=2, sort_keys=True)

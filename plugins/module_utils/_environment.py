@@ -181,6 +181,10 @@ def python_version(environment: str) -> Optional[str]:
     return None
 
 
+def _minor(version: Optional[str]) -> List[str]:
+    return (version or "").split(".")[:2]
+
+
 def drift(environment: str, marker: Dict[str, Any]) -> List[Altered]:
     """Return each difference between an environment and what was noted when it was finished."""
     noted, found = marker["packages"], installed(environment)
@@ -462,6 +466,8 @@ def build(
 
         version = uv("--version").split()[1]
         uv("venv", "--quiet", "--no-project", "--python", wanted.python, "--prompt", wanted.name, environment)
+        if model and _minor(python_version(environment)) != _minor((read_marker(model) or {}).get("python_version")):
+            model = None  # what a package depends on may differ from Python to Python
         uv.install(environment, os.path.join(environment, LOCKED), model, tainted)
         if wanted.imports:
             prove(_PROVE_IMPORTS, list(wanted.imports))

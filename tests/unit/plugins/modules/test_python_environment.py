@@ -206,6 +206,16 @@ def test_what_was_altered_by_hand_is_rebuilt_as_it_was_and_shown(want, wheels):
     assert not ensure(want())["changed"]
 
 
+def test_after_an_upgrade_of_the_system_what_the_new_python_needs_is_resolved_anew(want):
+    path = ensure(want())["path"]
+    alone = versioned.read(os.path.join(path, env.LOCKED)).partition("beta==")[0]
+    with open(os.path.join(path, env.LOCKED), "w", encoding="utf-8") as file:
+        file.write(alone)  # what an older Python, for which alpha did not need beta, would have got
+    noted = dict(versioned.read_marker(path), python_version="3.7.3", interpreter="/usr/bin/python3.7")
+    versioned.write_marker(path, dict(noted, locked=versioned.digest(alone)))
+    assert listed(ensure(want())) == ["alpha==1.0", "beta==1.0"]
+
+
 def test_a_module_that_does_not_import_keeps_the_previous_environment(want):
     ensure(want())
     with pytest.raises(env.Refused, match=r"broken cannot be imported \(ImportError: libgone.so.* 2. there\).*still"):

@@ -144,8 +144,9 @@ def unlocked(wanted: Wanted) -> List[str]:
     }
     missing = []
     for name, version in sorted(pins(wanted.packages).items()):
-        if locked.get(name) != version:
-            missing.append(f"{name}=={version} (the lock has {locked.get(name) or 'none'})")
+        there = locked.get(name, "none")
+        if version not in (there, there.partition("+")[0]):  # 0.25.0+cu126 is a build of 0.25.0
+            missing.append(f"{name}=={version} (the lock has {there})")
     return missing
 
 

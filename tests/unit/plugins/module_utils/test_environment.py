@@ -117,6 +117,16 @@ def test_the_way_to_the_packages_makes_no_other_environment(tmp_path, change):
     assert env.key_of(env.inputs(wanted(tmp_path, **change))) == env.key_of(env.inputs(wanted(tmp_path)))
 
 
+def test_a_build_of_the_version_that_is_asked_for_is_in_the_lock(tmp_path):
+    lock = "torch==2.10.0+cu126 \\\n    --hash=sha256:0\n"
+    assert env.unlocked(wanted(tmp_path, packages=["torch==2.10.0"], lock=lock)) == []
+    assert env.unlocked(wanted(tmp_path, packages=["torch==2.10.0+cu126"], lock=lock)) == []
+    assert env.unlocked(wanted(tmp_path, packages=["torch==2.10.0+cu128", "numpy==2.4.6"], lock=lock)) == [
+        "numpy==2.4.6 (the lock has none)",
+        "torch==2.10.0+cu128 (the lock has 2.10.0+cu126)",
+    ]
+
+
 # Secrets
 
 

@@ -255,7 +255,7 @@ def held(folder: str, timeout: int) -> Iterator[int]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 if time.time() > deadline:
                     raise Refused(
                         f"another run has held {folder}/.lock for {timeout} seconds; let it end, then run this again"

@@ -4,11 +4,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Environments as folders: what is read from them, what is kept, what a failure is called. Nothing is built here."""
 
+import errno
 import mmap
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from ansible_collections.gpufleet.workstation.plugins.module_utils import _drift
@@ -411,6 +413,17 @@ def test_the_newest_uv_beside_the_environments_is_found(tmp_path):
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
     with pytest.raises(env.Refused, match="cannot name a folder"):
         env.ensure(None, wanted(tmp_path, name=name), check_mode=True)
+
+
+def test_a_filesystem_that_cannot_lock_is_said_at_once_and_is_no_other_run(tmp_path, monkeypatch):
+    def refuse(_descriptor, _how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(versioned.fcntl, "flock", refuse)
+    began = time.time()
+    with pytest.raises(env.Refused, match="/envs/pytorch: No locks available; mend that"):
+        env.ensure(Host(), wanted(tmp_path, timeout=5))
+    assert time.time() - began < 5
 
 
 def test_two_runs_at_once_wait_for_each_other(tmp_path):

@@ -473,7 +473,9 @@ def build(
         if wanted.imports:
             prove(_PROVE_IMPORTS, list(wanted.imports))
         outputs = [prove(check["code"], [str(arg) for arg in check.get("args") or []]) for check in wanted.checks]
-        os.sync()
+        written = uv.run(["sync", "--file-system", environment], "writing to the disk")  # others may hang: a dead NFS
+        if written.rc != 0:
+            raise Refused(f"the new environment did not reach the disk: {last_words(written.stderr)}")
         marker = {
             "key": key,
             "inputs": inputs(wanted),

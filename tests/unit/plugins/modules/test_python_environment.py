@@ -232,6 +232,21 @@ def test_a_check_that_fails_says_its_own_sentence_and_keeps_the_previous_environ
     assert used(want()) == "1.0"
 
 
+def test_a_filesystem_that_hangs_elsewhere_is_not_waited_for(want, monkeypatch):
+    monkeypatch.setattr(os, "sync", lambda: pytest.fail("all filesystems were waited for"))
+    assert ensure(want())["changed"]
+
+
+def test_what_does_not_reach_the_disk_is_not_taken_into_use(want, tmp_path, monkeypatch):
+    ensure(want())
+    (tmp_path / "sync").write_text("#!/bin/sh\necho \"sync: error syncing '$2': Input/output error\" >&2; exit 1\n")
+    (tmp_path / "sync").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(env.Refused, match=r"did not reach the disk: sync: .* Input/output error; .* still leads to"):
+        ensure(want(packages=["alpha==2.0"]))
+    assert used(want()) == "1.0"
+
+
 def test_what_a_check_printed_is_returned_also_by_later_runs(want):
     checks = [{"code": "print('sm_70 sm_80')", "args": []}]
     assert ensure(want(checks=checks))["checks"] == ["sm_70 sm_80"]

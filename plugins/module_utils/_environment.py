@@ -11,6 +11,7 @@ the one in use. The marker in a folder is written last: a folder without it is w
 import os
 import re
 import shutil
+import signal
 import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
@@ -462,7 +463,8 @@ def build(
             result = uv.run([python, "-I", "-c", code, *args], "a check of the new environment")
             if result.rc != 0:
                 lines = result.stderr.strip().splitlines() or [f"a check ended with status {result.rc}"]
-                raise Refused(f"the new environment was not taken into use: {redact(lines[-1])}")
+                killed = f"a check was ended by {signal.Signals(-result.rc).name}: " if result.rc < 0 else ""
+                raise Refused(f"the new environment was not taken into use: {killed}{redact(lines[-1])}")
             return result.stdout.strip()
 
         version = uv("--version").split()[1]

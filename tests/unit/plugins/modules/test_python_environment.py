@@ -247,6 +247,13 @@ def test_what_does_not_reach_the_disk_is_not_taken_into_use(want, tmp_path, monk
     assert used(want()) == "1.0"
 
 
+def test_a_check_that_the_processor_cannot_run_says_so(want):
+    killed = "import os, sys, signal; print('I cpu_feature_guard', file=sys.stderr); sys.stderr.flush(); "
+    killed += "os.kill(os.getpid(), signal.SIGILL)"
+    with pytest.raises(env.Refused, match="a check was ended by SIGILL: I cpu_feature_guard"):
+        ensure(want(checks=[{"code": killed}]))
+
+
 def test_what_a_check_printed_is_returned_also_by_later_runs(want):
     checks = [{"code": "print('sm_70 sm_80')", "args": []}]
     assert ensure(want(checks=checks))["checks"] == ["sm_70 sm_80"]

@@ -352,6 +352,7 @@ def environment_of_uv(wanted: Wanted, scratch: str) -> Dict[str, str]:
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": scratch,
         "UV_CACHE_DIR": wanted.cache_dir,
+        "UV_LINK_MODE": "hardlink",  # a site's uv.toml may say symlink, and the next clean of the cache would end it
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_INSTALL_DIR": os.path.join(wanted.root, ".python"),  # root's home is closed to users
         "UV_PYTHON_INSTALL_BIN": "0",

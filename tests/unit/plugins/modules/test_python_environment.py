@@ -254,6 +254,14 @@ def test_a_check_that_the_processor_cannot_run_says_so(want):
         ensure(want(checks=[{"code": killed}]))
 
 
+def test_an_environment_does_not_lie_in_the_cache_though_roots_uv_is_told_so(want, tmp_path, monkeypatch):
+    (tmp_path / "uv").mkdir()
+    (tmp_path / "uv" / "uv.toml").write_text('link-mode = "symlink"\n')
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    library = env.site_packages(ensure(want())["path"])
+    assert not os.path.islink(os.path.join(library, "alpha.py"))
+
+
 def test_what_a_check_printed_is_returned_also_by_later_runs(want):
     checks = [{"code": "print('sm_70 sm_80')", "args": []}]
     assert ensure(want(checks=checks))["checks"] == ["sm_70 sm_80"]

@@ -174,6 +174,16 @@ def interpreter(environment: str) -> str:
     return os.path.realpath(os.path.join(environment, "bin", "python"))
 
 
+def closed(path: str) -> str:
+    """Return the folder on the way to a path that root alone may enter, or nothing."""
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        state = os.stat(path)
+        if not state.st_mode & (0o011 if state.st_gid else 0o001):
+            return path
+    return ""
+
+
 def python_version(environment: str) -> Optional[str]:
     """Return the version that the environment was made for."""
     for line in read(os.path.join(environment, "pyvenv.cfg")).splitlines():
@@ -470,6 +480,12 @@ def build(
 
         version = uv("--version").split()[1]
         uv("venv", "--quiet", "--no-project", "--python", wanted.python, "--prompt", wanted.name, environment)
+        barred = closed(interpreter(environment))
+        if barred and not closed(environment):
+            raise Refused(
+                f"Python {wanted.python} is {interpreter(environment)} here, and users may not enter {barred}; "
+                "name another in python, by its path where need be"
+            )
         if model and _minor(python_version(environment)) != _minor((read_marker(model) or {}).get("python_version")):
             model = None  # what a package depends on may differ from Python to Python
         uv.install(environment, os.path.join(environment, LOCKED), model, tainted)

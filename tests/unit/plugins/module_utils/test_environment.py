@@ -7,9 +7,11 @@
 import errno
 import mmap
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -269,6 +271,14 @@ def test_an_interpreter_that_an_upgrade_took_away_is_noticed(tmp_path):
     (path / "bin" / "python").unlink()
     (path / "bin" / "python").symlink_to("/usr/bin/python3.no-more")
     assert altered(path) == ["its interpreter /usr/bin/python3.no-more is gone"]
+
+
+def test_a_folder_that_only_its_owner_may_enter_is_found_on_the_way():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.mkdir(os.path.join(folder, "python"))
+        assert env.closed(os.path.join(folder, "python", "bin")) == folder
+        pathlib.Path(folder).chmod(0o755)
+        assert env.closed(os.path.join(folder, "python", "bin")) == ""
 
 
 # Finished and unfinished

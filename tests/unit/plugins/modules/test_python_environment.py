@@ -309,6 +309,16 @@ def test_a_wheel_that_was_replaced_since_it_was_locked_is_refused(want, wheels, 
         ensure(want(cache_dir=str(tmp_path / "empty")))
 
 
+def test_a_python_that_only_root_can_reach_is_refused(want, monkeypatch):
+    ensure(want())
+    python = os.path.realpath(sys.executable)
+    monkeypatch.setattr(env, "closed", lambda path: "/root" if path == python else "")
+    with pytest.raises(env.Refused, match=r"users may not enter /root; name another .* still leads to"):
+        ensure(want(packages=["alpha==2.0"]))
+    monkeypatch.setattr(env, "closed", lambda path: "/root")  # an environment of root's own
+    assert ensure(want(packages=["alpha==2.0"]))["changed"]
+
+
 def test_a_python_that_is_not_there_ends_in_a_sentence(want):
     with pytest.raises(env.Refused, match=r"this host has no usable Python /no/python"):
         ensure(want(python="/no/python"))

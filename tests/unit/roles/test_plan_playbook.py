@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,37 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
     assert key.endswith(", sources pypi, pytorch_version >=2.4,<2.9")
     plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
     assert plan["pytorch"]["lock"].strip() == LOCK.strip()
+
+
+def test_the_plan_is_what_the_site_chooses_for_a_host_that_has_security_updates(tmp_path):
+    # On Debian 12, where this was seen, they have a driver that is not elsewhere.
+    machine = tmp_path / "v100"
+    shutil.copytree(CHECKOUT / "tests" / "emulation" / "v100", machine, symlinks=True)
+    (machine / "etc" / "apt").mkdir(parents=True)
+    (machine / "etc" / "apt" / "sources.list").write_text("deb http://deb/debian bookworm-security main non-free\n")
+    host = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "workstation_facts_root": str(machine),
+        "workstation_nvidia_smi": str(machine / "bin" / "nvidia-smi"),
+        "workstation_sources": ["distribution", "pypi"],
+        "stack_components": ["nvidia_driver"],
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": {"v100": host}}}), encoding="utf-8")
+    (tmp_path / "ansible.cfg").touch()
+    planned = "{{ hostvars.localhost.fleet_plan.hosts.v100.driver }}"
+    tasks = [
+        {"ansible.builtin.import_role": {"name": "gpufleet.workstation.facts"}},
+        {"ansible.builtin.import_role": {"name": "gpufleet.workstation.stack"}},
+        {"ansible.builtin.debug": {"msg": f"{{{{ stack_plan.driver.version }}}} and {planned[:-3]}.version }}}}"}},
+        {"ansible.builtin.assert": {"that": f"stack_plan.driver == {planned[3:-3]}"}},
+    ]
+    play = [{"hosts": "workstations", "gather_facts": False, "tasks": tasks}]
+    play.insert(0, {"import_playbook": "gpufleet.workstation.plan"})
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play), encoding="utf-8")
+    done = controller(tmp_path, "playbook", "-i", "hosts.yml", "play.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_site_leaves_out_what_is_only_assumed(play):

@@ -35,6 +35,7 @@ INVENTORY = {
             "gpu01": {**machine("v100"), "preflight_expected_gpus": {"model": "V100", "count": 8}},
             "gpu11": machine("a100"),
             "bare": {"ansible_connection": "ssh", "ansible_ssh_executable": "{{ inventory_dir }}/ssh"},
+            "rack": {"ansible_connection": "ssh", "stack_assume": {"os": "debian", "os_version": "12"}},
         },
     }
 }
@@ -73,6 +74,11 @@ def test_a_host_without_python_is_named_and_the_status_says_so(fleet):
     _out, status, said = fleet
     assert status == 2
     assert "bare has no Python, so it cannot be read" in said
+
+
+def test_a_rack_that_is_only_assumed_is_not_contacted(fleet):
+    assert "unreachable=1" not in fleet[2]
+    assert "rack not read" in [" ".join(line.strip(' ",').split()) for line in fleet[2].splitlines()]
 
 
 def test_the_table_has_a_line_for_every_host(fleet):

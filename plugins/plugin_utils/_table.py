@@ -29,9 +29,9 @@ def _row(name: str, hostvars: Mapping[str, Any]) -> tuple[str, ...]:
     variables = hostvars.get(name, {})
     facts = variables.get("ansible_facts", {})
     facts = {subject: facts[subject] for subject in ("gpu", "memory", "nvme") if subject in facts}
-    if not facts:
-        return (name, "not read")
     found = variables.get("preflight_findings", None)
+    if not facts or found is None:  # facts without findings are those that a cache kept of an earlier run
+        return (name, "not read")
     return (name, _gpus(facts), _driver(facts), _memory(facts), _nvme(facts), _findings(found))
 
 
@@ -60,8 +60,6 @@ def _nvme(facts: dict[str, Any]) -> str:
 
 
 def _findings(found: Any) -> str:
-    if found is None:
-        return UNKNOWN
     counts = Counter(finding["severity"] for finding in items({"found": list(found)}, "found"))
     worst = next((level for level in reversed(LEVELS) if counts[level]), None)
     if worst is None:

@@ -41,12 +41,14 @@ INVENTORY = {
 }
 
 
-def play(folder, *flags):
+def play(folder, *flags, hosts=None, **environment):
+    group = INVENTORY["workstations"]
+    group = {**group, "hosts": {**group["hosts"], **(hosts or {})}}
     (folder / "ansible.cfg").write_text("[defaults]\ninject_facts_as_vars = false\n")
-    (folder / "inventory.yml").write_text(yaml.safe_dump(INVENTORY))
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"workstations": group}))
     (folder / "ssh").write_text("#!/bin/sh\necho none\n")
     (folder / "ssh").chmod(0o755)
-    done = controller(folder, "playbook", "gpufleet.workstation.facts", "-i", "inventory.yml", *flags)
+    done = controller(folder, "playbook", "gpufleet.workstation.facts", "-i", "inventory.yml", *flags, **environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -108,3 +110,13 @@ def test_without_a_folder_nothing_is_written_and_all_is_shown(tmp_path):
     status, said = play(tmp_path, "--limit", "gpu11")
     assert status == 0, said
     assert "A100 80GB PCIe (EMULATED)" in said
+
+
+def test_what_a_cache_of_facts_kept_of_a_host_that_is_off_is_not_read(tmp_path):
+    cache = {"ANSIBLE_CACHE_PLUGIN": "jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "cache")}
+    status, said = play(tmp_path, "--limit", "gpu11", **cache)
+    assert status == 0 and list((tmp_path / "cache").glob("*gpu11")), said
+    gone = {**machine("a100"), "ansible_connection": "ssh", "ansible_ssh_executable": "/bin/false"}
+    status, said = play(tmp_path, "--limit", "gpu01,gpu11", hosts={"gpu11": gone}, **cache)
+    lines = [" ".join(line.strip(' ",').split()) for line in said.splitlines()]
+    assert status and "gpu11 not read" in lines, said

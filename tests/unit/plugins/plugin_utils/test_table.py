@@ -37,6 +37,7 @@ def test_a_host_that_was_not_read_says_so():
     table = fleet_table(["gpu01", "gpu02"], {"gpu01": {}, "gpu02": {"ansible_facts": {}}})
     assert table[1:] == ["gpu01  not read", "gpu02  not read"]
     assert fleet_table(["gone"], {})[1] == "gone  not read"
+    assert fleet_table(["off"], {"off": {"ansible_facts": FACTS}})[1] == "off   not read"  # by a cache of facts alone
 
 
 def test_a_stand_in_is_called_one():
@@ -52,5 +53,5 @@ def test_different_gpus_are_counted_each_and_an_unknown_one_by_its_id():
 def test_a_host_without_gpus_and_drives_is_told_from_one_of_which_nothing_is_known():
     (_heading, line) = fleet_table(["a"], {"a": host({"gpu": {"pci": []}, "nvme": {"controllers": []}})})
     assert line.split() == ["a", "none", "-", "540", "GB", "none", "nothing"]
-    (_heading, line) = fleet_table(["a"], {"a": {"ansible_facts": {"gpu": {}, "memory": {}, "nvme": {}}}})
-    assert line.split() == ["a", "-", "-", "-", "-", "-"]
+    (_heading, line) = fleet_table(["a"], {"a": host({"gpu": {}, "memory": {}, "nvme": {}})})
+    assert line.split() == ["a", "-", "-", "-", "-", "nothing"]

@@ -77,9 +77,7 @@ def nameservice_properties(nameservices: Mapping[str, Any]) -> tuple[dict[str, A
                 raise Contradiction(
                     f"hadoop_client_nameservices: {name}: {address} of {service} is no NameNode; write nn1: host:8020"
                 )
-        if len(namenodes) == 1:
-            hdfs[f"dfs.namenode.rpc-address.{service}"] = next(iter(namenodes.values()))
-            continue
+        # One NameNode too: a client resolves only what has a provider, and takes other names for those of hosts.
         hdfs[f"dfs.ha.namenodes.{service}"] = list(namenodes)
         hdfs[f"dfs.client.failover.proxy.provider.{service}"] = FAILOVER
         for name, address in namenodes.items():

@@ -85,7 +85,9 @@ def test_a_highly_available_pair_and_a_second_nameservice():
         "dfs.namenode.rpc-address.lab.nn1": "a:8020",
         "dfs.namenode.rpc-address.lab.nn2": "b:8020",
         "dfs.client.failover.proxy.provider.lab": _hadoop.FAILOVER,
-        "dfs.namenode.rpc-address.cold": "c:8020",
+        "dfs.ha.namenodes.cold": "nn1",
+        "dfs.namenode.rpc-address.cold.nn1": "c:8020",
+        "dfs.client.failover.proxy.provider.cold": _hadoop.FAILOVER,
     }
 
 

@@ -62,7 +62,8 @@ CAUSES = (
     (
         r"Client cannot authenticate via|Failed to find any Kerberos tgt|GSS initiate failed|No valid credentials"
         r"|Unable to obtain password from user|No Kerberos credentials available",
-        "there is no Kerberos ticket; run kinit, or give the role a keytab (hadoop_client_keytab)",
+        "there is no Kerberos ticket in a file, the only place where Java looks (klist tells); run kinit, or give the"
+        " role a keytab (hadoop_client_keytab)",
     ),
     (
         r"is not supported in state standby|StandbyException|state observer",

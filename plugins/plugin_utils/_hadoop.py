@@ -122,6 +122,7 @@ def krb5_conf(settings: Mapping[str, Any]) -> str:
         "  renew_lifetime = 7d",
         "  forwardable = true",
         "  udp_preference_limit = 1",
+        "  default_ccache_name = FILE:/tmp/krb5cc_%{uid}",  # Java reads no keyring and asks no KCM
         "  kdc_timesync = 0",  # Java does not make up for a wrong clock as kinit would; so kinit is to say it
         "",
         "[realms]",

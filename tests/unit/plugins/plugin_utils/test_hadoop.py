@@ -106,6 +106,19 @@ def test_a_client_of_a_cluster_with_kerberos():
     assert "dns_lookup_kdc = true" in made(realm="LAB.TEST")["/etc/krb5.conf"]["content"]
 
 
+def test_tickets_lie_where_java_finds_them():
+    """It reads a file only, and distributions have kinit put them into the kernel's keyring or to a daemon (KCM)."""
+    assert "\n  default_ccache_name = FILE:/tmp/krb5cc_%{uid}\n" in made(realm="LAB.TEST")["/etc/krb5.conf"]["content"]
+
+
+def test_the_sites_own_options_do_not_displace_the_krb5_conf():
+    given = {"realm": "LAB.TEST", "krb5_conf": "/etc/hadoop-krb5.conf", "env": {"HADOOP_OPTS": "-Xmx1g", "GONE": None}}
+    text = made(**given)["/etc/gpufleet/hadoop/hadoop-env.sh"]["content"]
+    answer = subprocess.run(["sh", "-c", text + '\necho "$HADOOP_OPTS"'], env={}, capture_output=True, check=True)
+    assert answer.stdout == b"-Xmx1g -Djava.security.krb5.conf=/etc/hadoop-krb5.conf\n"
+    assert "GONE" not in text
+
+
 def test_a_krb5_conf_of_the_sites_own_is_left_alone_or_pointed_to():
     assert "/etc/krb5.conf" not in made(realm="LAB.TEST", krb5_conf="")
     env = made(realm="LAB.TEST", krb5_conf="/etc/hadoop-krb5.conf")["/etc/gpufleet/hadoop/hadoop-env.sh"]["content"]

@@ -145,13 +145,14 @@ def shell_word(value: Any) -> str:
 def hadoop_env(settings: Mapping[str, Any]) -> str:
     """Return hadoop-env.sh: the Java by its absolute path, so that no shell's environment matters."""
     lines = [f"# {WRITTEN}", f"export JAVA_HOME={shell_word(settings['java_home'])}"]
-    if settings["krb5_conf"] not in ("", "/etc/krb5.conf") and settings["realm"]:
-        option = f"-Djava.security.krb5.conf={settings['krb5_conf']}"
-        lines.append(f'export HADOOP_OPTS="$HADOOP_OPTS {option}"')
     for name, value in settings["env"].items():
         if not re.match(r"[A-Za-z_][A-Za-z0-9_]*$", str(name)):
             raise Contradiction(f"hadoop_client_env: {name!r} cannot name an environment variable")
-        lines.append(f"export {name}={shell_word(value)}")
+        if value is not None:
+            lines.append(f"export {name}={shell_word(value)}")
+    if settings["krb5_conf"] not in ("", "/etc/krb5.conf") and settings["realm"]:
+        option = f"-Djava.security.krb5.conf={settings['krb5_conf']}"
+        lines.append(f'export HADOOP_OPTS="$HADOOP_OPTS {option}"')
     return "\n".join([*lines, ""])
 
 
@@ -202,7 +203,7 @@ def files(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         table = "".join(f"{address}\t{settings['rack']}\n" for address in settings["addresses"])
         found.append({"path": f"{folder}/topology.table", "content": table})
     core.update(settings["core_site"])
-    if "fs.defaultFS" not in core:
+    if not core.get("fs.defaultFS"):
         raise Contradiction(
             "hadoop_client_core_site: nothing says which cluster is meant; set fs.defaultFS in it to"
             " hdfs://NAMENODE:8020, or describe the cluster in hadoop_client_nameservices"

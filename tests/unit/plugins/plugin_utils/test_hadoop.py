@@ -1,5 +1,6 @@
 """The configuration of a Hadoop client: what an inventory says becomes files, and what cannot be is refused by name."""
 
+import subprocess
 from xml.etree import ElementTree
 
 import pytest
@@ -151,6 +152,7 @@ def test_the_environment_is_quoted():
     "changes, sentence",
     [
         ({"core_site": {}}, "nothing says which cluster is meant"),
+        ({"core_site": {"fs.defaultFS": None}}, "nothing says which cluster is meant"),
         ({"nameservices": {"lab": {}}}, "lab has no NameNodes"),
         ({"nameservices": {"lab": "nn:8020"}}, "lab has no NameNodes"),
         ({"nameservices": {"lab": {"nn1": "host"}}}, "nn1: host of lab is no NameNode"),

@@ -15,6 +15,15 @@ TABLE_MAPPING = "org.apache.hadoop.net.TableMapping"
 WRITTEN = "Written by the role gpufleet.workstation.hadoop_client; a change by hand is undone by its next run."
 COMMANDS = ("hadoop", "hdfs", "mapred", "yarn")
 
+# What Hadoop itself hides, by hadoop.security.sensitive-config-keys.
+SENSITIVE = re.compile(
+    r"(secret|password|keystore\.pass|credential)$|secret[._-]?(access[._-]?)?key|account\.key(\.|$)|encryption\.key$"
+    r"|oauth.*token",
+    re.IGNORECASE,
+)
+# In a value only what is one: an option of Java's, a part of a JDBC URL, a login in a URL.
+SECRET_VALUE = re.compile(r"(secret|password|token|access[._]?key)\w*=\S|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
+
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^\s:/]+):\d+$")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*$")
 _RACK = re.compile(r"(/[^\s/]+)+$")
@@ -32,6 +41,13 @@ def value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(value_text(one) for one in value)
     return str(value)
+
+
+def sensitive(properties: Mapping[str, Any]) -> bool:
+    """Say whether properties are not for a log, by their names or by an option or a login in a value."""
+    return any(
+        SENSITIVE.search(str(name)) or SECRET_VALUE.search(value_text(value)) for name, value in properties.items()
+    )
 
 
 def site_xml(properties: Mapping[str, Any], title: str, written: str = WRITTEN) -> str:
@@ -216,7 +232,7 @@ def files(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     }
     for name, properties in sites.items():
         xml = site_xml(properties, f"hadoop_client_{name.replace('-', '_')}")
-        found.append({"path": f"{folder}/{name}.xml", "content": xml})
+        found.append({"path": f"{folder}/{name}.xml", "content": xml, "secret": sensitive(properties)})
     if settings["ssl_client"]:
         secret = site_xml(settings["ssl_client"], "hadoop_client_ssl_client")
         found.append(
@@ -228,7 +244,13 @@ def files(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "group": settings["ssl_client_group"],
             }
         )
-    found.append({"path": f"{folder}/hadoop-env.sh", "content": hadoop_env(settings)})
+    found.append(
+        {
+            "path": f"{folder}/hadoop-env.sh",
+            "content": hadoop_env(settings),
+            "secret": sensitive(settings["env"]),
+        }
+    )
     found.append({"path": f"{folder}/python-env.sh", "content": python_env(settings)})
     for name in COMMANDS:
         found.append(

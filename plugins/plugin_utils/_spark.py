@@ -12,15 +12,13 @@ import re
 import shlex
 from typing import Any
 
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._hadoop import site_xml, value_text
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._hadoop import SECRET_VALUE, site_xml, value_text
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._versions import number
 
 HEAD = "# Written by role gpufleet.workstation.spark; the next run overwrites what is changed here.\n"
 # Spark's own rule for what its web pages must not show (spark.redaction.regex), and Hive's key for the same.
 USER = "${user.name}"  # as Hadoop and Hive read it
 SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
-# In a value only what is one: an option of Java's, a part of a JDBC URL, a login in a URL.
-SECRET_VALUE = re.compile(r"(secret|password|token|access[._]?key)\w*=\S|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
 UNITS = "/etc/systemd/system"
 COMMANDS = ("spark-submit", "spark-shell", "spark-sql", "spark-class", "pyspark", "beeline", "spark-python")
 # name: what the unit is called, and what it runs

@@ -135,6 +135,31 @@ def test_secrets_are_marked_as_such():
     assert "canary" not in "".join(file["content"] for file in files.values() if not file.get("secret"))
 
 
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({"core_site": {"fs.defaultFS": "hdfs://nn:8020", "fs.s3a.secret.key": "canary"}}, "core-site.xml"),
+        ({"hdfs_site": {"ssl.server.keystore.password": "canary"}}, "hdfs-site.xml"),
+        ({"env": {"AWS_SECRET_ACCESS_KEY": "canary"}}, "hadoop-env.sh"),
+        ({"env": {"HADOOP_OPTS": "-Djavax.net.ssl.trustStorePassword=canary"}}, "hadoop-env.sh"),
+    ],
+)
+def test_a_secret_of_every_user_is_in_no_output_and_its_file_readable(changes, name):
+    files = made(**changes)
+    file = files[f"/etc/gpufleet/hadoop/{name}"]
+    assert file["secret"] and "mode" not in file
+    assert "canary" not in "".join(one["content"] for one in files.values() if not one.get("secret"))
+
+
+def test_a_name_that_only_speaks_of_tokens_hides_nothing():
+    site = {
+        "dfs.encryption.key.provider.uri": "kms://x",
+        "dfs.block.access.token.enable": True,
+        "hadoop.http.authentication.signature.secret.file": "/s",
+    }
+    assert not any(one.get("secret") for one in made(hdfs_site=site).values())
+
+
 def test_proxy_users_and_the_rack():
     found = core(proxy_users={"spark": {"hosts": ["gpu01"], "groups": "*"}, "none": None}, rack="/row1/rack3")
     assert found["hadoop.proxyuser.spark.hosts"] == "gpu01" and found["hadoop.proxyuser.spark.groups"] == "*"

@@ -199,8 +199,9 @@ def check(host, options: Dict[str, Any]) -> Dict[str, Any]:
                 if what == "read" and said != content:
                     raise Refused("read: what came back is not what was written; do not trust this cluster's data")
         except Refused:
-            if "read" in seconds and "remove" not in seconds:
-                host.run(words[-1][1], timeout=30, env=environment)  # leave nothing behind, whatever it says
+            if "write" in seconds and "remove" not in seconds:  # leave nothing behind, whatever it says
+                argv = words[-1][1]
+                host.run([*argv[:-1], "-f", argv[-1], argv[-1] + "._COPYING_"], timeout=30, env=environment)
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -79,7 +79,7 @@ case $1 in
 -ls) ls "{tmp_path}$2" ;;
 -put) cp "$2" "{tmp_path}$3" ;;
 -cat) cat "{tmp_path}$2" ;;
--rm) rm "{tmp_path}$3" ;;
+-rm) shift 2; while [ "$1" = -f ]; do shift; done; for name; do rm -f "{tmp_path}$name"; done ;;
 esac
 """
         )
@@ -109,6 +109,14 @@ def test_the_step_that_failed_is_named(client):
 def test_data_that_comes_back_altered_is_not_trusted_and_nothing_is_left(client, tmp_path):
     with pytest.raises(Refused, match=r"^read: what came back is not what was written"):
         hdfs.check(Host(), client('[ "$1" = -cat ] && { echo other; exit 0; }'))
+    assert os.listdir(str(tmp_path / "tmp")) == []
+
+
+def test_a_write_that_is_given_up_leaves_nothing_behind(client, tmp_path):
+    """Its client is killed before it can remove what it began, which HDFS keeps under a name of its own."""
+    script = f'[ "$1" = -put ] && {{ touch "{tmp_path}$3._COPYING_"; exec sleep 30; }}'
+    with pytest.raises(Refused, match=r"^write: it did not answer within 1 s"):
+        hdfs.check(Host(), {**client(script), "timeout": 1})
     assert os.listdir(str(tmp_path / "tmp")) == []
 
 

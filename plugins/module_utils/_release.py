@@ -343,13 +343,14 @@ def find_checksum(wanted: Wanted, entry: Dict[str, Any]) -> Tuple[str, str]:
 def download(wanted: Wanted, entry: Dict[str, Any], deadline: float) -> Dict[str, Any]:
     """Return where a verified file lies in the cache, its checksum, and how it came there."""
     algorithm, digits = find_checksum(wanted, entry)
-    target = os.path.join(wanted.cache_dir, f"{digits[:12]}-{file_name(entry)}")
+    # Hosts may share the folder, and none may remove what another one unpacks.
+    target = os.path.join(wanted.cache_dir, f"{digits[:12]}-{file_name(entry)}.{os.uname().nodename}")
     noted = {"name": file_name(entry), "checksum": f"{algorithm}:{digits}", "path": target, "bytes": 0, "source": ""}
     if os.path.exists(target):
         if file_digest(target, algorithm).hexdigest() == digits:
             return noted
         os.unlink(target)
-    part = f"{target}.{os.uname().nodename}.part"  # hosts may share the folder
+    part = target + ".part"
     trouble = []
     for base in wanted.sources:
         url = join(base, entry["path"])

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import threading
 import time
+import types
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -316,6 +317,17 @@ def test_what_another_host_fetches_into_the_same_folder_is_left_alone(mirror, wa
     theirs.write_bytes(b"on its way")
     assert release.ensure(want())["downloads"][0]["bytes"] == len(SPARK)
     assert theirs.read_bytes() == b"on its way"
+
+
+def test_what_another_host_is_unpacking_is_not_removed(mirror, want, tmp_path, monkeypatch):
+    """Hosts that share the folder for downloads install at the same time."""
+    publish(mirror, SPARK)
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(nodename="other-host"))
+    theirs = release.download(want(), want().files[0], time.monotonic() + 60)["path"]
+    monkeypatch.undo()
+    release.ensure(want())
+    assert content(theirs) == SPARK
 
 
 def test_a_rest_of_another_file_is_thrown_away(mirror, want, tmp_path):

@@ -293,7 +293,7 @@ def fetch(url: str, part: str, ca_file: Optional[str], deadline: float) -> int:
         with open(part, "ab" if resumed else "wb") as file:
             while True:
                 try:
-                    block = answer.read(BLOCK)
+                    block = answer.read1(BLOCK)  # what there is: a whole block can be long in coming
                 except (OSError, http.client.HTTPException) as error:
                     raise Unavailable(f"broke off after {came} bytes ({why_not(error)})") from None
                 if not block:

@@ -5,11 +5,13 @@
 """Releases from a server on loopback that cuts, lies, redirects and asks for a login; archives that would break out."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -328,6 +330,29 @@ def test_what_another_host_is_unpacking_is_not_removed(mirror, want, tmp_path, m
     monkeypatch.undo()
     release.ensure(want())
     assert content(theirs) == SPARK
+
+
+def test_a_download_that_trickles_ends_in_time(want, monkeypatch):
+    """As behind a proxy that looks for viruses and sends a byte now and then."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    monkeypatch.setattr(release, "find_checksum", lambda _wanted, _entry: ("sha512", SHA512))
+
+    def trickle():
+        connection = listener.accept()[0]
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _byte in range(100):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+
+    threading.Thread(target=trickle, daemon=True).start()
+    began = time.monotonic()
+    with listener, pytest.raises(Refused, match="was not downloaded in time"):
+        release.ensure(want(sources=[f"http://127.0.0.1:{listener.getsockname()[1]}"], timeout=1))
+    assert time.monotonic() - began < 5
 
 
 def test_a_rest_of_another_file_is_thrown_away(mirror, want, tmp_path):

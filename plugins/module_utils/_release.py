@@ -257,10 +257,19 @@ def fresh_name(folder: str, version: str) -> str:
     return name
 
 
+def intact(folder: str, names: Sequence[str]) -> List[str]:
+    """Return those of the finished folders that nobody has altered."""
+    return [name for name in names if not drift(_in(folder, name), read_marker(_in(folder, name)) or {"files": {}})]
+
+
 def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
-    """Return what can go: interrupted runs' rests, and all but the ``keep`` folders that were used last."""
+    """Return what can go: interrupted runs' rests, and all but the ``keep`` folders that were used last.
+
+    One that was altered counts for none of them, but programs may still run from the one that was used last.
+    """
     others = [name for name in finished(folder) if name != used]
-    return unfinished(folder) + others[max(0, keep) :]
+    kept = intact(folder, others)[:keep] + others[:1] if keep > 0 else []
+    return unfinished(folder) + [name for name in others if name not in kept]
 
 
 # Downloads
@@ -291,7 +300,7 @@ def fetch(url: str, part: str, ca_file: Optional[str], deadline: float) -> int:
             raise Refused(lack)
         came = 0
         with open(part, "ab" if resumed else "wb") as file:
-            while True:
+            while expected is None or came < expected:
                 try:
                     block = answer.read1(BLOCK)  # what there is: a whole block can be long in coming
                 except (OSError, http.client.HTTPException) as error:
@@ -582,10 +591,11 @@ def previous(wanted: Wanted) -> str:
     names = [name for name in finished(folder) if name != used]
     if not names:
         raise Refused(f"{folder} keeps no release before {used or 'the first one'}; install the version that you want")
-    altered = drift(_in(folder, names[0]), read_marker(_in(folder, names[0])) or {"files": {}})
-    if altered:
+    whole = intact(folder, names)
+    if not whole:
+        altered = drift(_in(folder, names[0]), read_marker(_in(folder, names[0])) or {"files": {}})
         raise Refused(f"{_in(folder, names[0])} was altered ({', '.join(altered[:3])}); install that version anew")
-    return names[0]
+    return whole[0]
 
 
 def go_back(wanted: Wanted) -> Dict[str, Any]:
@@ -624,7 +634,7 @@ def outcome(
 ) -> Dict[str, Any]:
     """Return the module's result for a release that is in use, or would be."""
     link = _in(wanted.folder, "current")
-    others = [other for other in finished(wanted.folder) if other != name]
+    others = intact(wanted.folder, [other for other in finished(wanted.folder) if other != name])
     noted = read_marker(_in(wanted.folder, name)) or {}
     return {
         "changed": bool(reason or removed),

@@ -580,7 +580,20 @@ def test_an_altered_release_is_installed_anew(mirror, want):
     os.truncate(os.path.join(path, "jars", "core.jar"), 7)
     again = release.ensure(want())
     assert again["reason"] == f"{path} was altered: jars/core.jar has 7 bytes instead of {len(PAYLOAD)}"
-    assert again["path"] == path + "-2" and again["previous"] == path
+    assert again["path"] == path + "-2" and again["previous"] == "" and os.path.isdir(path)
+
+
+def test_a_release_that_was_altered_does_not_cost_the_one_to_go_back_to(mirror, want, installed):
+    publish(mirror, SPARK)
+    path = release.ensure(want())["path"]
+    os.unlink(os.path.join(path, "jars", "core.jar"))
+    again = release.ensure(want())
+    assert listing(installed.folder) == ["4.1.4", "4.2.1", "4.2.1-2", "current"]  # jobs may run from the altered one
+    assert again["previous"].endswith("/4.1.4")
+    second = release.ensure(want())
+    assert (second["changed"], second["previous"]) == (False, again["previous"])
+    release.ensure(want(state="previous"))
+    assert in_use(installed) == "4.1.4"
 
 
 def test_check_mode_changes_nothing_and_asks_nobody(tmp_path, mirror, want, installed):

@@ -164,7 +164,8 @@ class AptDriver:
         if self.wanted.modules != "auto":
             return self.wanted.modules == "prebuilt"
         names = _driver.prebuilt_names(branch, self.wanted.flavor, self.run.machine.kernels, self.packages)
-        if all(name in self.packages for name in names):
+        there = [name in self.packages for name in names]
+        if all(there) or (any(there) and not ask):
             return True
         if ask:
             policy = self.apt.policy(names)

@@ -49,6 +49,16 @@ def test_the_next_kernel_gets_modules_of_the_driver_that_is_held(host):
     assert host.driver(branch="580")["changed"] is False
 
 
+def test_modules_that_one_kernel_lacks_are_named_and_come_without_another_driver(host):
+    host.driver(branch="580")
+    kernel(host, "5.15.0-120-generic")
+    lacks = "linux-modules-nvidia-580-server-5.15.0-120-generic is not installed"
+    assert lacks in host.driver(check_mode=True, branch="580")["reasons"]
+    host.write("/etc/apt/sources.list.d/site.list", SITE + SITE.replace("jammy", "jammy-updates"))
+    assert lacks in host.driver(branch="580")["reasons"]
+    assert host.driver(branch="580")["changed"] is False
+
+
 def test_dkms_is_taken_where_a_kernel_has_no_modules_and_where_it_is_asked_for(host):
     kernel(host, "5.15.0-999-generic")  # the newest, and nobody built modules for it
     host.sh("mkdir -p /lib/modules/5.15.0-999-generic/build")

@@ -63,6 +63,19 @@ for name in sys.argv[1:]:
         sys.exit("%s cannot be imported (%s: %s)" % (name, type(exc).__name__, said))
 """
 
+# Read by every Python of the environment when it starts. A program that came by C(current) would take what it imports
+# later from the environment that C(current) leads to by then. sys.executable stays: Spark hands it to other hosts.
+_STAYING = {
+    "_gpufleet.py": """
+import os, sys
+def stay(linked, real):
+    sys.prefix = sys.exec_prefix = real
+    sys.path[:] = [real + path[len(linked):] if path.startswith(linked + os.sep) else path for path in sys.path]
+stay(sys.prefix, os.path.realpath(sys.prefix))
+""",
+    "zz_gpufleet.pth": "import _gpufleet\n",
+}
+
 
 class Wanted(NamedTuple):
     """What was asked for; the module's options under their own names."""
@@ -489,6 +502,9 @@ def build(
         if model and _minor(python_version(environment)) != _minor((read_marker(model) or {}).get("python_version")):
             model = None  # what a package depends on may differ from Python to Python
         uv.install(environment, os.path.join(environment, LOCKED), model, tainted)
+        for file_name, text in _STAYING.items():
+            with open(os.path.join(site_packages(environment) or "", file_name), "w", encoding="utf-8") as file:
+                file.write(text)
         if wanted.imports:
             prove(_PROVE_IMPORTS, list(wanted.imports))
         outputs = [prove(check["code"], [str(arg) for arg in check.get("args") or []]) for check in wanted.checks]

@@ -182,6 +182,17 @@ def test_an_environment_that_somebody_trains_in_is_removed_only_when_he_is_done(
     assert ensure(last)["removed"] == [first["path"]]
 
 
+def test_a_program_that_runs_while_the_link_changes_stays_in_its_environment(want):
+    first = ensure(want())
+    code = "input(); import sys, importlib.metadata as m, alpha; print(m.version('alpha'), alpha.__file__, sys.prefix)"
+    python = os.path.join(first["current"], "bin", "python")
+    training = subprocess.Popen([python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ensure(want(packages=["alpha==2.0"]))
+    said = training.communicate(b"\n")[0].decode().split()
+    assert said == ["1.0", os.path.join(env.site_packages(first["path"]), "alpha.py"), first["path"]]
+    assert not ensure(want(packages=["alpha==2.0"]))["changed"]
+
+
 def test_an_environment_in_use_that_lost_its_marker_stays_until_the_new_one_is_proven(want):
     path = ensure(want())["path"]
     os.unlink(os.path.join(path, versioned.MARKER))

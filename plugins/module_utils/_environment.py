@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
@@ -195,6 +196,15 @@ def closed(path: str) -> str:
         if not state.st_mode & (0o011 if state.st_gid else 0o001):
             return path
     return ""
+
+
+def let_users_read(environment: str) -> None:
+    """Make every file of an environment readable; uv run by hand leaves files in the cache with root's own umask."""
+    for folder, _folders, names in os.walk(environment):
+        for path in (os.path.join(folder, name) for name in names):
+            mode = os.lstat(path).st_mode
+            if stat.S_ISREG(mode) and not mode & 0o004:
+                os.chmod(path, stat.S_IMODE(mode) | (0o555 if mode & 0o100 else 0o444))
 
 
 def python_version(environment: str) -> Optional[str]:
@@ -502,6 +512,7 @@ def build(
         if model and _minor(python_version(environment)) != _minor((read_marker(model) or {}).get("python_version")):
             model = None  # what a package depends on may differ from Python to Python
         uv.install(environment, os.path.join(environment, LOCKED), model, tainted)
+        let_users_read(environment)
         for file_name, text in _STAYING.items():
             with open(os.path.join(site_packages(environment) or "", file_name), "w", encoding="utf-8") as file:
                 file.write(text)

@@ -141,6 +141,13 @@ def test_a_user_who_is_not_root_can_enter_it_whatever_roots_umask_is(want):
             assert os.stat(os.path.join(folder, name)).st_mode & 0o004 or name == ".lock", name
 
 
+def test_a_user_can_read_what_the_cache_had_for_root_alone(want):
+    for path in (os.path.join(env.site_packages(ensure(want())["path"]), name) for name in ("alpha.py", "beta.py")):
+        os.chmod(path, 0o600)  # the cache's too: it is the same file
+    library = env.site_packages(ensure(want(packages=["alpha==2.0"]))["path"])
+    assert all(os.stat(os.path.join(library, name)).st_mode & 0o044 for name in ("alpha.py", "beta.py"))
+
+
 def test_other_pins_make_another_environment_and_the_previous_one_stays(want):
     first = ensure(want())
     second = ensure(want(packages=["alpha==2.0"]))

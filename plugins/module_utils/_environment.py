@@ -630,7 +630,7 @@ def predict(host, wanted: Wanted, key: str) -> Dict[str, Any]:
         reason = why(wanted, state) if name != used else ""
         removed = [os.path.join(folder, old) for old in unoccupied(host, superfluous(folder, name, wanted.keep))]
         return outcome(wanted, name, before, reason, removed, state)
-    refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
+    refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, None)  # certificates come before it
     after = dict(before)
     if used and state.alike:
         after = dict((read_marker(os.path.join(folder, used)) or {})["packages"])

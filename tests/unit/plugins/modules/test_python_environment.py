@@ -387,6 +387,12 @@ def test_check_mode_foretells_and_touches_nothing(want):
     assert used(want()) == "1.0"
 
 
+def test_check_mode_does_not_miss_the_certificates_that_an_earlier_role_would_have_installed(want):
+    assert ensure(want(ca_file="/not/there/yet.pem"), check_mode=True)["changed"]
+    with pytest.raises(env.Refused, match=r"there is no CA bundle at /not/there/yet\.pem"):
+        ensure(want(ca_file="/not/there/yet.pem"))
+
+
 def test_a_killed_run_leaves_the_previous_environment_and_the_next_run_finishes_the_work(want, tmp_path):
     ensure(want())
     flag = tmp_path / "flag"

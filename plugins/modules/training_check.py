@@ -277,7 +277,7 @@ ansible_facts:
               sample: 0.975
             minimum_accuracy: {description: Share that was asked for., type: float, sample: 0.9}
             images_per_second:
-              description: Images per second of the first device, in the fast loop if it ran.
+              description: Images per second of the first device in its median epoch, of the fast loop if that ran.
               type: float
               sample: 1952.4
             devices:

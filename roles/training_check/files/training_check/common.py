@@ -6,6 +6,7 @@
 
 import ctypes
 import signal
+import statistics
 import time
 
 CLASSES = 10
@@ -46,24 +47,24 @@ def best_rate(work, wait, seconds):
     """Return how often a second a piece of work is done, the best of several stretches; the first one warms up."""
     work()
     wait()
-    best, end, rounds = 0.0, time.time() + seconds, 1
-    while time.time() < end or not best:
-        begin = time.time()
+    best, end, rounds = 0.0, time.perf_counter() + seconds, 1
+    while time.perf_counter() < end or not best:
+        begin = time.perf_counter()
         for _turn in range(rounds):
             work()
         wait()
-        spent = max(time.time() - begin, 1e-9)
+        spent = max(time.perf_counter() - begin, 1e-9)
         best = max(best, rounds / spent)
         if spent < seconds / 10:
             rounds *= 2
     return best
 
 
-def finish(images, losses, accuracy, seconds):
-    """Return what a training loop has to tell."""
+def finish(images, losses, accuracy, times):
+    """Return what a training loop has to tell; its rate is that of the median epoch, whatever disturbed a few."""
     return {
         "loss_per_epoch": losses,
         "accuracy": accuracy,
-        "seconds": seconds,
-        "images_per_second": images * len(losses) / max(seconds, 1e-9),
+        "seconds": sum(times),
+        "images_per_second": images / max(statistics.median(times), 1e-9),
     }

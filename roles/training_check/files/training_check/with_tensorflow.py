@@ -196,22 +196,22 @@ def plain(spec, data, device, note):
             optimizer.apply_gradients(zip(gradients, network.trainable_variables))
             return loss * tf.cast(tf.shape(labels)[0], tf.float32)
 
-        losses, seconds = [], 0.0
+        losses, times, compiled = [], [], False
         note("compiling the step of the plain loop")
         for epoch in range(spec["epochs"]):
-            begin = time.time()
+            begin = time.perf_counter()
             total = tf.constant(0.0)
             for images, labels in batches:
                 total += step(images, labels)
-                if not losses and epoch == 0 and seconds == 0.0:
+                if not compiled:
                     note("in epoch 1 of the plain loop")
-                    seconds = -1e-12
+                    compiled = True
             losses.append(float(total) / len(train))
-            seconds += time.time() - begin
+            times.append(time.perf_counter() - begin)
             note(f"in epoch {epoch + 2} of the plain loop")
         note("testing the network")
         accuracy = accuracy_of(network, test, test_labels)
-    result = finish(len(train), losses, accuracy, seconds)
+    result = finish(len(train), losses, accuracy, times)
     result["parameters"] = int(network.count_params())
     return result
 
@@ -267,19 +267,19 @@ def fast(spec, data, device, note):
                 weight.assign(value)
             for velocity in velocities:
                 velocity.assign(tf.zeros_like(velocity))
-            losses, seconds = [], 0.0
+            losses, times = [], []
             for epoch in range(spec["epochs"]):
                 note(f"in epoch {epoch + 1} of the fast loop")
-                begin = time.time()
+                begin = time.perf_counter()
                 pace = tf.constant(rate * min(1.0, (epoch + 1) / 2.0))
                 losses.append(float(run_epoch(shuffled(epoch), pace)) / steps)
-                seconds += time.time() - begin
+                times.append(time.perf_counter() - begin)
             note("testing the network of the fast loop")
             accuracy = accuracy_of(network, test, test_labels)
     finally:
         if policy != "float32":
             tf.keras.mixed_precision.set_global_policy("float32")
-    result = finish(steps * batch, losses, accuracy, seconds)
+    result = finish(steps * batch, losses, accuracy, times)
     result.update(batch_size=batch, precision=precision, graph=True)
     return result
 
@@ -370,12 +370,12 @@ def together(spec, data, note):
     sums = strategy.experimental_local_results(add_up())
     sum_right = all(bool((one.numpy() == count * (count + 1) / 2.0).all()) for one in sums)
     rounds = 10
-    begin = time.time()
+    begin = time.perf_counter()
     for _turn in range(rounds):
         last = strategy.experimental_local_results(add_up())
     for one in last:
         one[0].numpy()
-    rate = 4.0 * size * rounds / (time.time() - begin) * 2 * (count - 1) / count / 1e9
+    rate = 4.0 * size * rounds / (time.perf_counter() - begin) * 2 * (count - 1) / count / 1e9
     batch, learning_rate = FAST[spec["dataset"]]
     seeded(spec["seed"])
     train, train_labels, test, test_labels = arrays(data)
@@ -400,9 +400,9 @@ def together(spec, data, note):
                 rate_now = getattr(self.model.optimizer, "learning_rate", None)
                 rate_now.assign(learning_rate)
 
-    begin = time.time()
+    begin = time.perf_counter()
     history = network.fit(batches, epochs=spec["epochs"], verbose=0, callbacks=[Notes()])
-    seconds = time.time() - begin
+    times = [(time.perf_counter() - begin) / spec["epochs"]] * spec["epochs"]
     note("testing the network trained together")
     marks = [hashlib.sha256() for _device in range(count)]
     for weight in network.trainable_variables:
@@ -411,7 +411,7 @@ def together(spec, data, note):
         for mark, copy in zip(marks, strategy.experimental_local_results(value)):
             mark.update(copy.numpy().tobytes())
     networks = [mark.hexdigest() for mark in marks]
-    result = finish(steps * share * count, history.history["loss"], accuracy_of(network, test, test_labels), seconds)
+    result = finish(steps * share * count, history.history["loss"], accuracy_of(network, test, test_labels), times)
     result.update(
         where(f"/{kind}:0"),
         backend=type(strategy.extended._cross_device_ops).__name__ if hasattr(strategy, "extended") else None,

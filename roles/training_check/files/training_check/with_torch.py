@@ -166,10 +166,10 @@ def plain(spec, data, device, note):
     network = make_network().to(device)
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), lr=spec["learning_rate"], momentum=spec["momentum"])
-    losses = []
-    begin = time.time()
+    losses, times = [], []
     for epoch in range(spec["epochs"]):
         note(f"in epoch {epoch + 1} of the plain loop")
+        begin = time.perf_counter()
         network.train()
         total = torch.zeros((), device=device)
         for images, labels in loader:
@@ -180,10 +180,10 @@ def plain(spec, data, device, note):
             optimizer.step()
             total += loss.detach() * len(labels)
         losses.append(float(total) / len(train))
-    seconds = time.time() - begin
+        times.append(time.perf_counter() - begin)
     note("testing the network")
     accuracy = accuracy_of(network, test.to(device), test_labels.to(device))
-    result = finish(len(train), losses, accuracy, seconds)
+    result = finish(len(train), losses, accuracy, times)
     result["parameters"] = sum(parameter.numel() for parameter in network.parameters())
     return result
 
@@ -285,21 +285,21 @@ def fast(spec, data, device, note):
         note("capturing the graph of the fast loop")
         stepper.capture()
     steps = len(train) // batch
-    losses, seconds = [], 0.0
+    losses, times = [], []
     for epoch in range(spec["epochs"]):
         note(f"in epoch {epoch + 1} of the fast loop")
-        begin = time.time()
+        begin = time.perf_counter()
         order = torch.randperm(len(train), device=device)
         stepper.total.zero_()
         stepper.rate.fill_(rate * min(1.0, (epoch + 1) / 2.0))
         for number in range(steps):
             stepper.step(order[number * batch : (number + 1) * batch])
         losses.append(float(stepper.total) / steps)
-        seconds += time.time() - begin
+        times.append(time.perf_counter() - begin)
     note("testing the network of the fast loop")
     accuracy = accuracy_of(network, test, test_labels)
     exact(True)
-    result = finish(steps * batch, losses, accuracy, seconds)
+    result = finish(steps * batch, losses, accuracy, times)
     result.update(batch_size=batch, precision=precision, graph=graph)
     return result
 
@@ -374,11 +374,11 @@ def together(spec, data, note):
     payload.fill_(1.0 / count)
     rounds = 20
     wait(device)
-    begin = time.time()
+    begin = time.perf_counter()
     for _turn in range(rounds):
         distributed.all_reduce(payload)
     wait(device)
-    rate = 4.0 * size * rounds / (time.time() - begin) * 2 * (count - 1) / count / 1e9
+    rate = 4.0 * size * rounds / (time.perf_counter() - begin) * 2 * (count - 1) / count / 1e9
     batch, learning_rate = FAST[spec["dataset"]]
     torch.manual_seed(spec["seed"])
     train, train_labels, test, test_labels = tensors(data, device)
@@ -388,10 +388,10 @@ def together(spec, data, note):
     optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate / 2, momentum=spec["momentum"])
     steps = len(train) // (share * count)
     chance = torch.Generator().manual_seed(spec["seed"])
-    losses = []
-    begin = time.time()
+    losses, times = [], []
     for epoch in range(spec["epochs"]):
         note(f"in epoch {epoch + 1} of training together")
+        begin = time.perf_counter()
         if epoch == 1:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
@@ -406,13 +406,12 @@ def together(spec, data, note):
             optimizer.step()
             total += loss.detach()
         losses.append(float(total) / steps)
-    wait(device)
-    seconds = time.time() - begin
+        times.append(time.perf_counter() - begin)
     note("testing the network trained together")
     mark = hashlib.sha256()
     for parameter in network.module.parameters():
         mark.update(parameter.detach().cpu().numpy().tobytes())
-    result = finish(steps * share * count, losses, accuracy_of(network.module, test, test_labels), seconds)
+    result = finish(steps * share * count, losses, accuracy_of(network.module, test, test_labels), times)
     result.update(
         where(device),
         backend=backend,

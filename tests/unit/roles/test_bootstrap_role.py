@@ -1,0 +1,39 @@
+"""Parts of the role bootstrap on this machine, with programs in the place of those that would change it."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from through_ansible import controller
+
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "bootstrap"
+REAL = sys.executable
+
+
+def program(folder, name, text):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def play(folder, tasks, **variables):
+    (folder / "ansible.cfg").touch()
+    one = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    (folder / "play.json").write_text(json.dumps([one]), encoding="utf-8")
+    words = ["playbook", "play.json", "-i", "gpu01,", "-c", "local", "-e", json.dumps(variables)]
+    done = controller(folder, *words, PATH=f"{folder}:/usr/bin:/bin")
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_the_python_is_looked_for_where_ansible_looks_and_not_only_by_its_first_name(tmp_path):
+    # Enterprise Linux 8 and Ubuntu 18.04: python3 is 3.6, and a newer one was installed for Ansible.
+    old = f"import sys; sys.version_info = (3, 6, 8); sys.executable = '{tmp_path}/python3'"
+    program(tmp_path, "python3", f'shift; code=$1; shift; exec {REAL} -c "{old}; $code" "$@"')
+    program(tmp_path, "python3.12", f'exec {REAL} "$@"')
+    tasks = [
+        {"ansible.builtin.include_role": {"name": "gpufleet.workstation.bootstrap", "tasks_from": "install_python"}},
+        {"ansible.builtin.debug": {"msg": "found {{ __bootstrap_python.stdout_lines[-1] }}"}},
+    ]
+    status, said = play(tmp_path, tasks)
+    assert status == 0 and re.search(r"found \S+ 3\.(\d\d|[89])\b", said), said

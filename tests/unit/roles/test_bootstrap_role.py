@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
 from through_ansible import controller
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "bootstrap"
@@ -37,3 +38,18 @@ def test_the_python_is_looked_for_where_ansible_looks_and_not_only_by_its_first_
     ]
     status, said = play(tmp_path, tasks)
     assert status == 0 and re.search(r"found \S+ 3\.(\d\d|[89])\b", said), said
+
+
+def test_a_dpkg_that_is_at_work_is_waited_for_and_not_taken_for_one_that_was_cut_off(tmp_path):
+    # As on a host that has just booted: unattended upgrades hold the lock, and packages are half done.
+    busy = f"if [ ! -e {tmp_path}/waited ]; then touch {tmp_path}/waited"
+    said = "dpkg: error: dpkg frontend lock was locked by another process with pid 4711"
+    program(tmp_path, "dpkg", f'[ "$1" = --audit ] && echo half && exit; {busy}; echo "{said}" >&2; exit 2; fi')
+    tasks = yaml.safe_load((ROLE / "tasks" / "configure_apt.yml").read_text(encoding="utf-8"))
+    tasks = [task for task in tasks if "dpkg" in str(task.get("ansible.builtin.command"))]
+    given = {"ansible_python_interpreter": REAL, "bootstrap_apt_lock_timeout": 5}
+    status, said = play(tmp_path, tasks, **given)
+    assert status == 0 and len(tasks) == 2 and (tmp_path / "waited").exists(), said
+    program(tmp_path, "dpkg", '[ "$1" = --audit ] && echo half && exit; echo "broken postinst" >&2; exit 1')
+    status, said = play(tmp_path, tasks, **given)
+    assert status == 2 and "broken postinst" in said and "attempts" not in said.partition("FAILED!")[0], said

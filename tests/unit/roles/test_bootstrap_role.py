@@ -2,9 +2,11 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from through_ansible import controller
 
@@ -53,3 +55,18 @@ def test_a_dpkg_that_is_at_work_is_waited_for_and_not_taken_for_one_that_was_cut
     program(tmp_path, "dpkg", '[ "$1" = --audit ] && echo half && exit; echo "broken postinst" >&2; exit 1')
     status, said = play(tmp_path, tasks, **given)
     assert status == 2 and "broken postinst" in said and "attempts" not in said.partition("FAILED!")[0], said
+
+
+@pytest.mark.parametrize(("manager", "setting"), [("yum", "--setopt=proxy="), ("apt-get", "Acquire::http::Proxy=")])
+@pytest.mark.parametrize("proxy", ["", "http://proxy:3128"])
+def test_python_is_fetched_through_the_proxy_by_whatever_fetches_packages(tmp_path, manager, setting, proxy):
+    script = yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8"))["__bootstrap_install_python"]
+    given = {"bootstrap_apt_lock_timeout": 5, "bootstrap_apt_proxy": proxy}
+    for name, value in given.items():
+        script = script.replace("{{ " + name + " }}", str(value))
+    program(tmp_path, manager, f'echo "$@" >>{tmp_path}/asked')
+    program(tmp_path, "dpkg", "")
+    subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, check=True, capture_output=True)
+    asked = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
+    assert asked[-1].endswith("install python3")
+    assert (f" {setting}{proxy} " in f" {asked[-1]} ") == bool(proxy)

@@ -30,3 +30,14 @@ def test_what_cannot_be_is_refused_before_anything_is_changed(tmp_path, wish, se
     done = play_tasks(tmp_path, TASKS, "--check", python_root=str(tmp_path / "opt"), python_environment=False, **wish)
     assert sentence in " ".join(done.stdout.split()), done.stdout
     assert "changed=0" in done.stdout, done.stdout
+
+
+@needs_ansible
+@pytest.mark.parametrize(("content", "installs"), [("", True), ("uv", False)], ids=["empty", "whole"])
+def test_an_empty_uv_is_installed_again(tmp_path, content, installs):
+    uv = tmp_path / "uv" / "1.0" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    uv.write_text(content)
+    wish = {"python_root": str(tmp_path), "python_uv_version": "1.0", "python_environment": False}
+    done = play_tasks(tmp_path, TASKS, "--check", **wish)
+    assert ("Make the folder for uv" in done.stdout) is installs, done.stdout

@@ -220,6 +220,11 @@ KINDS = {
         "all-reduce over {count} GPUs runs at {rate:.1f} GB/s, {share:.0%} of {peak:g}; {least:.0%} is the least",
         "see nvidia-smi topo -m and nvlink -s: without NVLink, or with a link down, data go over PCIe",
     ),
+    "speed.shared": Kind(
+        WARN,
+        "{said}, but others computed there at the time (process {pids})",
+        "that says nothing of the hardware: run the check when it is free",
+    ),
     "speed.unknown": Kind(
         INFO,
         "no figures are known for {name}, so its speed was compared with its twins only",

@@ -276,6 +276,19 @@ def test_a_clock_that_nobody_tells_is_no_error_of_the_training(tmp_path, monkeyp
     assert sampler.summary()["error"] == f"there is no {tmp_path}/missing"
 
 
+def test_others_that_compute_on_a_gpu_are_listed_without_the_daemon_that_shares_it(tmp_path):
+    program = tool(
+        tmp_path,
+        "assert '--id=GPU-x' in args\nprint('4711, python3\\n12, nvidia-cuda-mps-server\\n7, [Not Found]\\n[N/A], x')",
+    )
+    assert supervisor.users(program, {"kind": "gpu", "parent": "GPU-x"}) == {7, 4711}
+    assert supervisor.users(program, {"kind": "mig", "parent": "GPU-x"}) == set()
+    assert supervisor.users(program, {"kind": "gpu", "parent": None}) == set()
+    assert (
+        supervisor.users(tool(tmp_path, "print('No running processes found')"), {"kind": "gpu", "parent": "x"}) == set()
+    )
+
+
 def test_an_nvidia_smi_that_hangs_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "SMI_SECONDS", 0.5)
     begin = time.monotonic()

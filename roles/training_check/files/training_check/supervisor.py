@@ -283,6 +283,16 @@ def probe(options, folder):
     return {"environment": outcome, "devices": devices, "smi_error": error}
 
 
+def users(program, device):
+    """Return the processes that compute on a GPU now, those of MPS's daemon left out; none where nobody tells."""
+    if device["kind"] != "gpu" or not device["parent"]:
+        return set()
+    words = ["--id=" + device["parent"], "--query-compute-apps=pid,process_name", "--format=csv,noheader"]
+    said, _error = smi(program, words)
+    rows = [line.partition(",") for line in said.splitlines()]
+    return {int(pid) for pid, _comma, name in rows if pid.strip().isdigit() and "nvidia-cuda-mps" not in name}
+
+
 class Sampler:
     """Watches a GPU's clocks, power and temperature while it trains."""
 
@@ -442,11 +452,13 @@ def run(options, folder, devices):
     measured["training"] = {name: spec[name] for name in ("epochs", "batch_size", "seed", "learning_rate", "momentum")}
     joint = joint_specs(options, devices, spec)
     for number, device in enumerate(devices):
+        others = users(options.nvidia_smi, device)
         left = end - time.monotonic()
         # A device that hangs may not eat the time of the others.
         limit = max(LEAST_SECONDS, left / (len(devices) - number + bool(joint)))
         if left < LEAST_SECONDS:
-            measured["devices"].append({"device": device, "outcome": None, "clocks": summarise([], None)})
+            nothing = {"device": device, "outcome": None, "clocks": summarise([], None), "others": []}
+            measured["devices"].append(nothing)
             continue
         with Sampler(options.nvidia_smi, device) as sampler:
             outcome = run_worker(
@@ -455,7 +467,11 @@ def run(options, folder, devices):
                 limit,
                 visible(device, [device]),
             )
-        measured["devices"].append({"device": device, "outcome": outcome, "clocks": sampler.summary()})
+        if not trouble(outcome):
+            others |= users(options.nvidia_smi, device)
+        measured["devices"].append(
+            {"device": device, "outcome": outcome, "clocks": sampler.summary(), "others": sorted(others)}
+        )
     if joint:
         left = end - time.monotonic()
         count = joint[0]["world"]

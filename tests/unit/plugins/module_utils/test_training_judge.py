@@ -142,7 +142,9 @@ RUN = {
             },
         }
     ),
-    "devices": [{"device": gpu(n), "outcome": outcome(trained()), "clocks": dict(CLOCKS)} for n in range(3)],
+    "devices": [
+        {"device": gpu(n), "outcome": outcome(trained()), "clocks": dict(CLOCKS), "others": []} for n in range(3)
+    ],
     "together": {"count": 3, "outcomes": [outcome(dict(RANK)) for _rank in range(3)], "skipped": None},
 }
 
@@ -339,7 +341,9 @@ def device(index, *path):
 
 RESULT = ("outcome", "result")
 PLAIN = ("outcome", "result", "plain")
-MIGS = [{"device": dict(MIG, id=f"MIG-{n}"), "outcome": outcome(trained()), "clocks": CLOCKS} for n in (1, 2)]
+MIGS = [
+    {"device": dict(MIG, id=f"MIG-{n}"), "outcome": outcome(trained()), "clocks": CLOCKS, "others": []} for n in (1, 2)
+]
 DATA = ("data", "result")
 RUNS = [
     ("data.unreachable", [(DATA, {"code": "data.unreachable", "sentence": "/x is not there"})], "/x is not there"),
@@ -488,6 +492,21 @@ RUNS = [
         [(("together", "outcomes", 0, "result", "all_reduce_gb_per_second"), 11.0)],
         "at 11.0 GB/s, 7%",
     ),
+    (
+        "speed.shared",
+        [(device(0, *RESULT, "rates", "matmul_tflops", "fp16"), 55.0), (device(0, "others"), [4711, 4712])],
+        "44% of 125; 50% is the least for v100_sxm2_32, but others computed there at the time \\(process 4711, 4712\\)",
+    ),
+    (
+        "speed.shared",
+        [(device(2, *RESULT, "fast", "images_per_second"), 80000.0), (device(2, "others"), [7])],
+        "GPU 2 trains 80000 images/s, .* of its twins, but others",
+    ),
+    (
+        "speed.shared",
+        [(("together", "outcomes", 0, "result", "all_reduce_gb_per_second"), 11.0), (device(1, "others"), [7])],
+        "all-reduce over 3 GPUs runs at 11.0 GB/s, .* but others",
+    ),
     ("clocks.power_limit", [(device(0, "clocks", "power_limit_watts"), 150.0)], "is 150 W, 300 W is its default"),
     (
         "clocks.thermal",
@@ -567,6 +586,13 @@ def test_a_late_loss_near_zero_is_not_compared_as_a_share_of_itself():
     assert judge.curve_distance([2.0], [2.0, 1.0]) == math.inf
 
 
+def test_that_others_compute_on_one_gpu_excuses_no_other_gpu_and_no_wrong_result():
+    slow = changed(RUN, (device(0, *RESULT, "rates", "memory_gb_per_second"), 400.0), (device(1, "others"), [7]))
+    assert codes(judge.judge_run(slow, WANTED)) == ["speed.memory"]
+    wrong = changed(RUN, (device(1, *PLAIN, "accuracy"), 0.5), (device(1, "others"), [7]))
+    assert judge.verdict(judge.judge_run(wrong, WANTED))[0] == "failed"
+
+
 def test_images_per_second_of_the_digits_are_not_compared_with_those_of_cifar10():
     slow = changed(RUN, *((device(n, *RESULT, "fast", "images_per_second"), 60000.0) for n in range(3)))
     assert judge.judge_run(slow, WANTED) == []
@@ -601,7 +627,12 @@ def test_a_mig_device_is_not_measured_against_the_whole_card():
 
 @pytest.mark.parametrize("asked", ["auto", "gpu"])
 def test_training_on_the_cpu_never_passes_where_a_gpu_was_expected(asked):
-    entry = {"device": dict(gpu(0), kind="cpu", label="the CPU"), "outcome": outcome(trained()), "clocks": CLOCKS}
+    entry = {
+        "device": dict(gpu(0), kind="cpu", label="the CPU"),
+        "outcome": outcome(trained()),
+        "clocks": CLOCKS,
+        "others": [],
+    }
     entry["outcome"]["result"]["trained_on"] = "cpu"
     found = judge.judge_run(changed(RUN, (("devices",), [entry]), (("together",), None)), dict(WANTED, device=asked))
     assert codes(found) == ["device.wrong"]

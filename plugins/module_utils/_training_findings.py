@@ -192,6 +192,11 @@ KINDS = {
         "{device} has not to the last digit the loss curve of its twins: {deviation:.4%} apart",
         "run the check again; the same GPU again means a GPU that computes wrongly now and then",
     ),
+    "twins.not_compared": Kind(
+        INFO,
+        "the loss curves of {others} were not compared: this {framework} has no deterministic kernels",
+        "TensorFlow has them from 2.8 on",
+    ),
     "speed.straggler": Kind(
         FAIL,
         "{device} trains {rate:.0f} images/s, {share:.0%} of the median {median:.0f} of its twins{cause}",

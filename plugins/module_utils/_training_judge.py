@@ -605,7 +605,11 @@ def judge_run(measured: Dict[str, Any], wanted: Dict[str, Any]) -> List[Dict[str
             if entry["device"]["kind"] == "cpu"
         ]
     for group in twins(measured["devices"]):
-        found += judge_twins(group, wanted["curve_tolerance"])
+        if all(entry["outcome"]["result"]["plain"].get("deterministic", True) for entry in group):
+            found += judge_twins(group, wanted["curve_tolerance"])
+        else:
+            others = " and ".join(entry["device"]["label"] for entry in group)
+            found.append(finding("twins.not_compared", others=others, framework=measured["framework"]))
         found += judge_stragglers(group)
     if sum(entry["device"]["kind"] == "mig" for entry in measured["devices"]) > 1:
         found.append(finding("together.mig"))

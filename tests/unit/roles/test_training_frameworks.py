@@ -51,6 +51,16 @@ def test_a_gpu_that_tensorflow_lists_and_ignores_is_no_device_to_train_on(tensor
         with_tensorflow.prepare({"kind": "gpu"})
 
 
+def test_a_tensorflow_without_deterministic_kernels_says_so(monkeypatch):
+    """Or good twins, whose sums are added in another order each time, were called corrupt."""
+    experimental = SimpleNamespace(enable_tensor_float_32_execution=lambda _wanted: None)
+    config = SimpleNamespace(experimental=experimental)
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    assert with_tensorflow.exact() is False
+    experimental.enable_op_determinism = lambda: None
+    assert with_tensorflow.exact() is True
+
+
 def test_one_gpu_that_does_not_answer_leaves_the_others_listed(monkeypatch):
     def properties(index):
         if index == 1:

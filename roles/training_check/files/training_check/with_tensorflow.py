@@ -86,14 +86,15 @@ def prepare(spec):
 
 
 def exact():
-    """Choose arithmetic that gives every twin the same curve, for the rest of the process."""
+    """Choose arithmetic that gives every twin the same curve, for the rest of the process; say whether there is one."""
     import tensorflow as tf
 
     tensor_float(False)
     try:
         tf.config.experimental.enable_op_determinism()
     except AttributeError:
-        pass  # before 2.8
+        return False  # before 2.8
+    return True
 
 
 def tensor_float(wanted):
@@ -178,7 +179,7 @@ def plain(spec, data, device, note):
     """Train as the textbook does: batches from tf.data, one compiled step at a time."""
     import tensorflow as tf
 
-    exact()
+    deterministic = exact()
     seeded(spec["seed"])
     train, train_labels, test, test_labels = arrays(data)
     with tf.device("/CPU:0"):
@@ -212,7 +213,7 @@ def plain(spec, data, device, note):
         note("testing the network")
         accuracy = accuracy_of(network, test, test_labels)
     result = finish(len(train), losses, accuracy, times)
-    result["parameters"] = int(network.count_params())
+    result.update(parameters=int(network.count_params()), deterministic=deterministic)
     return result
 
 

@@ -464,6 +464,14 @@ RUNS = [
         [(device(1, *PLAIN, "loss_per_epoch"), [1.5, 0.93, 0.61])],
         "GPU 1 has another loss curve than its 2 twin\\(s\\) of the same seed: 3.33% apart, 1.00% is",
     ),
+    (
+        "twins.not_compared",
+        [
+            *((device(n, *PLAIN, "deterministic"), False) for n in range(3)),
+            (device(1, *PLAIN, "loss_per_epoch"), [1.5, 0.93, 0.61]),
+        ],
+        "of GPU 0 and GPU 1 and GPU 2 were not compared: this pytorch has no deterministic",
+    ),
     ("twins.rounding", [(device(2, *PLAIN, "loss_per_epoch"), [1.5, 0.9001, 0.6])], "GPU 2 has not to the last digit"),
     (
         "speed.straggler",

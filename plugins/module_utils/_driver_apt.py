@@ -74,7 +74,7 @@ class AptDriver:
         there = self.drivers()
         if there == cut["packages"]:
             self.run.remember(changing=None)
-        elif self.driver() and all(there.get(name) == version for name, version in cut["comes"].items()):
+        elif self.driver() and cut["comes"] and set(cut["comes"].items()) <= set(there.items()):
             self._record(cut["comes"], *self._before())
 
     def _repair(self, half: List[str]) -> bool:

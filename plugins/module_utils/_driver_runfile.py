@@ -209,6 +209,9 @@ class Runfile:
         if (due or lacking) and run.check_mode:
             self._predict(made, due)
             return made.version, made.flavor
+        cut = self._cut()
+        if cut and not due and not run.check_mode:
+            self._remember(made, self._fetch(made), cut)
         if due or lacking:
             path = self._fetch(made) if due else ""
             self.packages.require_to_build()
@@ -218,6 +221,11 @@ class Runfile:
             run.prove_modules(made.version, made.flavor)
         self._finish()
         return made.version, made.flavor
+
+    def _cut(self) -> Optional[Dict[str, Any]]:
+        """Return the driver that a change began with which was cut off; None where none was."""
+        cut = self.run.state.get("changing")
+        return cut if cut and cut["version"] else None
 
     def _due(self, made: Wish) -> List[str]:
         """Return why the installer has to run."""
@@ -268,20 +276,27 @@ class Runfile:
 
     def _change(self, made: Wish, path: str) -> None:
         """Put a driver in place of what is installed; whatever fails, that comes back."""
-        run, was, old, before = self.run, self.there, self._installed(), self.packages.drivers()
+        run, was = self.run, self.there
+        old = self._cut() or self._installed()  # a change that was cut off began with it
+        before = {**(old or {}).get("packages", {}), **self.packages.drivers()}
         self._warn_of_no_way_back(made.version)
         self.packages.keep_drivers(f"driver {made.version}")
         run.refuse_busy(described(made._asdict()))  # somebody may have begun to work since the run began
+        run.remember(
+            changing={**old, "comes": {}} if old else None
+        )  # a later run goes on from here if this one is cut off
         loaded, obstacle = run.machine.loaded, self._unload()
         try:
             argv = self._arguments(path, made, bool(obstacle))  # what can be refused is, before anything is removed
-            if before:
+            if self.packages.drivers():
                 self.packages.put_aside()
             self._install(path, made, argv)
             run.build(run.lacking())  # the installer built for one kernel
             run.prove_modules(made.version, made.flavor)
         except Failed as failure:
             problem = self._take_back(made.version, was, before)
+            if not problem:
+                run.remember(changing=None)
             if loaded and not obstacle:
                 problem = problem or _why_not(_driver_load.load, self.host)
             back = f"{described(old)} is installed as before" if old else "no driver is installed, as before"
@@ -289,9 +304,12 @@ class Runfile:
             words = f"but {problem}" if problem else back
             raise Failed(f"{head}. It was taken back: {words}" + ("\n" + tail if tail else "")) from failure
         run.machine = _driver_load.look(self.host)
+        self._remember(made, path, old)
+
+    def _remember(self, made: Wish, path: str, old: Optional[Dict[str, Any]]) -> None:
         current = {"version": made.version, "flavor": made.flavor, "packages": {}}
         current.update(runfile=path, checksum=made.checksum)
-        run.remember(current=current, previous=old or run.state.get("previous"))
+        self.run.remember(current=current, previous=old or self.run.state.get("previous"), changing=None)
         self.packages.tidy()
 
     def _arguments(self, path: str, made: Any, beside: bool) -> List[str]:

@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The driver from a runfile, a stand-in that behaves as NVIDIA's installer: forth, back, to packages, from packages."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from conftest import REPOSITORIES, Refused
 
@@ -76,6 +79,28 @@ def test_packages_give_way_to_a_runfile_and_come_back_without_a_network(machine)
     assert "nvidia-kernel-dkms" in host.held()
     again = host.driver(state="previous")
     assert (again["version"], noted(host), host.installed()) == ("550.163.01", "550.163.01", set())
+    host.assert_healthy()
+
+
+def test_after_a_run_that_was_cut_off_the_way_back_leads_to_the_packages_before(machine):
+    host = machine()
+    host.driver(branch="535")
+    before = host.installed()
+    host.sh("mv $(command -v modinfo) /root/modinfo")
+    host.write("/usr/bin/modinfo", '#!/bin/sh\n[ ! -e /run/slow ] || sleep 60\nexec /root/modinfo "$@"\n')
+    host.sh("chmod +x /usr/bin/modinfo; touch /run/slow")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(host.driver, **wish("550.163.01"))
+        for _second in range(60):
+            time.sleep(1)
+            if noted(host):
+                break
+        time.sleep(3)
+        host.sh("rm /run/slow; pkill -9 python3", check=False)
+    assert run.exception() and host.installed() == set()
+    assert host.driver(**wish("550.163.01"))["previous"] == "535.247.01"
+    host.driver(state="previous")
+    assert host.installed() == before
     host.assert_healthy()
 
 

@@ -1,6 +1,7 @@
 """The role spark in a real play: what it goes back to, and what it says of logins."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,33 @@ def test_a_service_that_is_wanted_no_more_is_stopped(tmp_path, monkeypatch):
     )
     assert "failed=0" in done.stdout, done.stdout
     assert log.read_text(encoding="utf-8").replace("'", "").split() == ["gpufleet-spark-worker.service"]
+
+
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="this system has no apt")
+def test_check_mode_asks_for_no_package_list_that_a_bare_host_does_not_have(tmp_path):
+    tasks = [{"ansible.builtin.include_role": {"name": "gpufleet.workstation.spark", "tasks_from": "install_java"}}]
+    done = play_tasks(tmp_path, tasks, "--check", spark_java_package="gpufleet-no-such-java")
+    assert "failed=0" in done.stdout, done.stdout
+
+
+def test_a_check_that_no_executor_takes_has_made_nothing_that_would_stay(monkeypatch):
+    """It is given up by a signal that lets nobody tidy up."""
+    path = CHECKOUT / "roles" / "spark" / "files" / "spark_check.py"
+    spec = importlib.util.spec_from_file_location("spark_check_program", path)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    spark = mock.MagicMock()
+    monkeypatch.setattr(
+        program, "STEPS", [(step, work) for step, work in program.STEPS if step in ("jobs", "a database")]
+    )
+    monkeypatch.setattr(program, "expect", lambda *_words: None)
+    spark.sparkContext.parallelize().mapPartitions().collect.return_value = [mock.MagicMock()]
+    assert list(program.prove(spark, "hdfs://nn:8020/tmp")["seconds"]) == ["jobs", "a database"]
+    asked = [str(call.args[0]).split()[0] for call in spark.sql.mock_calls if call.args]
+    assert asked == ["CREATE", "USE", "DROP"]
+    spark.reset_mock()
+    spark.sparkContext.parallelize.side_effect = RuntimeError("no executor")
+    with pytest.raises(RuntimeError) as failure:
+        program.prove(spark, "hdfs://nn:8020/tmp")
+    assert failure.value.step == "jobs"
+    assert not [call for call in spark.mock_calls if ".mkdirs" in call[0] or "CREATE" in str(call)]

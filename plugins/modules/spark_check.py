@@ -110,7 +110,10 @@ spark:
     stream_rows: {description: Rows that the stream brought., type: int, sample: 60}
     stream_batches: {description: Batches in which it did., type: int, sample: 6}
     start_seconds: {description: Seconds until Spark had started., type: float, sample: 4.1}
-    seconds: {description: "Seconds by step: C(jobs), C(a Hive table), C(a stream).", type: dict, sample: {jobs: 2.1}}
+    seconds:
+      description: Seconds by step, C(jobs), C(a database), C(a Hive table), C(a stream).
+      type: dict
+      sample: {jobs: 2.1}
 proven_before:
   description: Whether the result is that of an earlier run with the same configuration.
   returned: success

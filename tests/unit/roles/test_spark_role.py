@@ -1,10 +1,12 @@
 """The role spark in a real play: what it goes back to, and what it says of logins."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml

@@ -1,5 +1,7 @@
 """The role python in a real play: what it refuses, and that it does so before it touches the host."""
 
+import shutil
+
 import pytest
 from through_ansible import needs_ansible, play_tasks
 
@@ -41,3 +43,13 @@ def test_an_empty_uv_is_installed_again(tmp_path, content, installs):
     wish = {"python_root": str(tmp_path), "python_uv_version": "1.0", "python_environment": False}
     done = play_tasks(tmp_path, TASKS, "--check", **wish)
     assert ("Make the folder for uv" in done.stdout) is installs, done.stdout
+
+
+@needs_ansible
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="there is no dpkg to ask")
+def test_packages_that_are_there_are_asked_of_no_archive(tmp_path):
+    wish = {"python_uv_path": "/bin/true", "python_environment": False, "python_command": False}
+    done = play_tasks(tmp_path, TASKS, python_interpreter_packages=["coreutils", "dpkg"], **wish)
+    install = done.stdout.partition("Install the packages on Debian and Ubuntu]")[2].split()
+    assert "Look whether the packages are there" in done.stdout and install[1:2] in ([], ["skipping:"]), done.stdout
+    assert "changed=0" in done.stdout and "failed=0" in done.stdout, done.stdout

@@ -40,7 +40,7 @@ def from_facts(facts: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     name, major = facts["distribution"].lower(), facts["distribution_major_version"]
     if facts["os_family"] == "RedHat":
         name = "el"
-    python = facts["python"]["version"]
+    system = name + (facts["distribution_version"] if name == "ubuntu" else major)
     return {
         "gpus": [
             {
@@ -54,8 +54,8 @@ def from_facts(facts: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
             if device["kind"] == "gpu" and device.get("kernel_driver") not in PASSED_THROUGH
         ],
         "nvswitches": sum(1 for device in nvidia if device["kind"] == "nvswitch"),
-        "system": name + (facts["distribution_version"] if name == "ubuntu" else major),
-        "python": f"{python['major']}.{python['minor']}",
+        "system": system,
+        "python": _own_python(facts["python"], system, data),
         "kernel": facts["kernel"],
         "machine": facts["architecture"],
         "driver_version": gpu["kernel"]["driver_version"],
@@ -64,6 +64,14 @@ def from_facts(facts: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         ),
         "emulated": gpu["root"] != "/",
     }
+
+
+def _own_python(python: dict[str, Any], system: str, data: dict[str, Any]) -> str:
+    """Return the version of the system's Python; Ansible's may be one of its own, in conda or an environment."""
+    usual = (data["python"]["systems"].get(system) or {}).get("python")
+    if usual and not (python.get("executable") or "/usr/bin/python3").startswith(("/usr/", "/bin/")):
+        return usual
+    return f"{python['version']['major']}.{python['version']['minor']}"
 
 
 def _limits(vendor: str, device: str, data: dict[str, Any]) -> dict[str, Any]:

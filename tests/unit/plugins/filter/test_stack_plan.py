@@ -50,6 +50,24 @@ def test_amd_gpus_and_nvswitches_are_not_what_torch_is_chosen_for():
     ] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("executable", "version"),
+    [
+        ("/opt/conda/bin/python", "3.11"),
+        ("/srv/ansible/bin/python3", "3.11"),
+        ("/usr/bin/python3.13", "3.13"),
+        ("/usr/local/bin/python3", "3.13"),
+        ("", "3.13"),
+        (None, "3.13"),
+    ],
+)
+def test_a_python_that_ansible_has_for_itself_is_not_what_the_system_brings(executable, version):
+    python = {"version": {"major": 3, "minor": 13}, "executable": executable}
+    assert from_facts({**FACTS, "python": python}, DATA)["python"] == version
+    newest = {**FACTS, "python": python, "distribution": "Ubuntu", "distribution_version": "26.04"}
+    assert from_facts(newest, DATA)["python"] == "3.13"  # what it brings is not known
+
+
 def test_a_gpu_that_is_passed_through_to_a_virtual_machine_is_not_what_anything_is_chosen_for():
     foreign = {**GPU, "kernel_driver": "vfio-pci", "architecture": "blackwell", "compute_capability": "12.0"}
     ours = {**GPU, "kernel_driver": "nouveau"}

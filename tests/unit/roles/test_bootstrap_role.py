@@ -70,3 +70,14 @@ def test_python_is_fetched_through_the_proxy_by_whatever_fetches_packages(tmp_pa
     asked = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
     assert asked[-1].endswith("install python3")
     assert (f" {setting}{proxy} " in f" {asked[-1]} ") == bool(proxy)
+
+
+def test_no_disk_is_asked_for_facts_because_one_that_is_dead_never_answers(tmp_path):
+    for name in ("vgs", "lvs", "pvs", "lsblk", "udevadm", "sg_inq", "blkid"):
+        program(tmp_path, name, f"echo {name} >>{tmp_path}/asked")
+    tasks = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    tasks = [task for task in tasks if "ansible.builtin.setup" in task]
+    tasks.append({"ansible.builtin.debug": {"msg": "env is {{ ansible_facts.env is defined }}"}})
+    status, said = play(tmp_path, tasks, ansible_python_interpreter=REAL)
+    assert not (tmp_path / "asked").exists(), (tmp_path / "asked").read_text(encoding="utf-8")
+    assert status == 0 and "env is False" in said, said  # with what root's environment may hold

@@ -27,6 +27,7 @@ from ansible_collections.gpufleet.workstation.plugins.module_utils._drift import
     wrong_sizes,
 )
 from ansible_collections.gpufleet.workstation.plugins.module_utils._versioned import (
+    MARKER,
     Refused,
     builds,
     current,
@@ -592,7 +593,9 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
             raise
     if name != used:
         swap(folder, name)
-    for old in unoccupied(host, superfluous(folder, name, wanted.keep)):
+        if state.drift:  # it stays what goes first, also where a program that works from it keeps it for now
+            os.utime(os.path.join(folder, used or "", MARKER), (0, 0))
+    for old in unoccupied(host, superfluous(folder, name, wanted.keep, used if state.drift else None)):
         remove(os.path.join(folder, old))
         removed.append(os.path.join(folder, old))
     return outcome(wanted, name, before, reason, removed, state)
@@ -628,7 +631,8 @@ def predict(host, wanted: Wanted, key: str) -> Dict[str, Any]:
     if state.ready:
         name = state.ready[0]
         reason = why(wanted, state) if name != used else ""
-        removed = [os.path.join(folder, old) for old in unoccupied(host, superfluous(folder, name, wanted.keep))]
+        going = superfluous(folder, name, wanted.keep, used if state.drift else None)
+        removed = [os.path.join(folder, old) for old in unoccupied(host, going)]
         return outcome(wanted, name, before, reason, removed, state)
     refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, None)  # certificates come before it
     after = dict(before)
@@ -636,7 +640,8 @@ def predict(host, wanted: Wanted, key: str) -> Dict[str, Any]:
         after = dict((read_marker(os.path.join(folder, used)) or {})["packages"])
     after.update(pins(wanted.packages))
     name = fresh_name(folder, key)
-    removed = [os.path.join(folder, old) for old in unoccupied(host, superfluous(folder, name, wanted.keep))]
+    going = superfluous(folder, name, wanted.keep, used if state.drift else None)
+    removed = [os.path.join(folder, old) for old in unoccupied(host, going)]
     result = outcome(wanted, name, before, why(wanted, state), removed, state, after)
     result["diff"]["after_header"] += " (the pins; what they depend on is known after the installation)"
     return result

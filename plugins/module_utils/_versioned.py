@@ -112,9 +112,13 @@ def others(folder: str, used: Optional[str]) -> List[str]:
     return finished
 
 
-def superfluous(folder: str, used: Optional[str], keep: int) -> List[str]:
-    """Return what can go: interrupted runs' rests, and all but the ``keep`` builds that were used last."""
-    return unfinished(folder) + others(folder, used)[max(0, keep) :]
+def superfluous(folder: str, used: Optional[str], keep: int, altered: Optional[str] = None) -> List[str]:
+    """Return what can go: interrupted runs' rests, and all but the ``keep`` builds that were used last.
+
+    One that was altered goes first: nobody can go back to it.
+    """
+    finished = sorted(others(folder, used), key=lambda name: name == altered)
+    return unfinished(folder) + finished[max(0, keep) :]
 
 
 def unoccupied(host, names: List[str]) -> List[str]:

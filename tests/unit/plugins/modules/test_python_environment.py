@@ -560,6 +560,24 @@ def test_where_there_is_nothing_to_go_back_to_the_environment_in_use_stays(want)
     assert used(want()) == "1.0"
 
 
+@pytest.mark.parametrize("occupied", [False, True], ids=["left", "trained in"])
+def test_what_somebody_altered_does_not_cost_the_environment_to_go_back_to(want, occupied):
+    ensure(want())
+    later = want(packages=["alpha==2.0"])
+    altered = ensure(later)["path"]
+    shutil.rmtree(os.path.join(env.site_packages(altered), "beta-1.0.dist-info"))
+    python = os.path.join(altered, "bin", "python") if occupied else sys.executable
+    training = subprocess.Popen([python, "-c", "input()"], env={"PATH": os.path.dirname(python)}, stdin=subprocess.PIPE)
+    try:
+        foretold = ensure(later, check_mode=True)["removed"]
+        assert ensure(later)["removed"] == foretold == ([] if occupied else [altered])
+        assert not ensure(later)["changed"]
+    finally:
+        training.communicate(b"\n")
+    assert ensure(later)["removed"] == ([altered] if occupied else [])
+    assert ensure(want(state="previous"))["changed"] and used(want()) == "1.0"
+
+
 def test_what_somebody_altered_is_not_gone_back_to(want):
     one = ensure(want())
     ensure(want(packages=["alpha==2.0"]))

@@ -577,8 +577,8 @@ def predict(wanted: Wanted) -> Dict[str, Any]:
         return outcome(wanted, previous(wanted), used, "going back was asked for", [])
     key = key_of(inputs(wanted))
     name = built(folder, key)
-    if name is None:
-        refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, wanted.ca_file)
+    if name is None:  # a task before this one may bring the certificates
+        refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, None)
     reason = why(wanted, key, used, name) if name is None or name != used else ""
     name = name or fresh_name(folder, wanted.version)
     return outcome(wanted, name, used, reason, [_in(folder, old) for old in superfluous(folder, name, wanted.keep)])

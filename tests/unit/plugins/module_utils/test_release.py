@@ -605,6 +605,12 @@ def test_check_mode_changes_nothing_and_asks_nobody(tmp_path, mirror, want, inst
     assert not release.ensure(installed, check_mode=True)["changed"]
 
 
+def test_check_mode_does_not_wait_for_certificates_that_a_task_before_would_install(want):
+    assert release.ensure(want(ca_file="/nowhere/ca.pem"), check_mode=True)["changed"]
+    with pytest.raises(Refused, match="no CA bundle at /nowhere"):
+        release.ensure(want(ca_file="/nowhere/ca.pem"))
+
+
 def test_a_folder_that_somebody_else_made_is_left_alone(tmp_path, mirror, want):
     publish(mirror, SPARK)
     foreign = tmp_path / "opt" / "spark" / "4.2.1"

@@ -80,27 +80,55 @@ SYSTEMCTL = """#!/bin/sh
 case $1-$2 in
 show-*gone*) echo LoadState=not-found ;;
 show-*) printf 'LoadState=loaded\\nActiveState=active\\n' ;;
-stop-*) echo "$2" >>{log} ;;
+stop-* | restart-*) echo "$2" >>{log} ;;
+daemon-reload-*) ;;
 *) exit 1 ;;
 esac
 """
 
 
-def test_a_service_that_is_wanted_no_more_is_stopped(tmp_path, monkeypatch):
-    log, program = tmp_path / "stopped", tmp_path / "systemctl"
+@pytest.fixture
+def handle(tmp_path, monkeypatch):
+    """Return a function that runs a handler and returns the units that it stopped or restarted."""
+    log, program = tmp_path / "done", tmp_path / "systemctl"
     program.write_text(SYSTEMCTL.format(log=log), encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     handlers = yaml.safe_load((CHECKOUT / "roles" / "spark" / "handlers" / "main.yml").read_text(encoding="utf-8"))
+
+    def run(name, **variables):
+        done = play_tasks(tmp_path, [one for one in handlers if one["name"].startswith(name)], **variables)
+        assert "failed=0" in done.stdout, done.stdout
+        return log.read_text(encoding="utf-8").replace("'", "").split() if log.exists() else []
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "changed, environment, restarted",
+    [
+        (["/opt/bin/spark_check.py"], False, []),
+        (["/opt/bin/spark_check.py"], True, ["gpufleet-spark-worker.service"]),
+        (["/opt/bin/spark_check.py", "/etc/gpufleet/spark/spark-env.sh"], False, ["gpufleet-spark-worker.service"]),
+        (None, None, ["gpufleet-spark-worker.service"]),  # going back
+    ],
+)
+def test_jobs_are_not_ended_for_a_new_test_program(handle, changed, environment, restarted):
+    registered = {} if changed is None else {"__spark_files": {"changed": True, "changed_paths": changed}}
+    registered |= {} if environment is None else {"__spark_environment": {"changed": environment}}
+    registered |= {} if environment is None else {"__spark_installed": {"changed": False}}
+    plan = {"units": ["gpufleet-spark-worker.service"]}
+    assert handle("Restart", spark_root="/opt", __spark_plan=plan, **registered) == restarted
+
+
+def test_a_service_that_is_wanted_no_more_is_stopped(handle):
     units = [f"/etc/systemd/system/gpufleet-spark-{name}.service" for name in ("worker", "gone", "master")]
-    done = play_tasks(
-        tmp_path,
-        handlers[:1],
+    stopped = handle(
+        "Stop",
         __spark_plan={"absent": [*units, "/etc/gpufleet/spark/hive-site.xml"]},
         __spark_files={"changed_paths": [*units[:2], "/etc/gpufleet/spark/hive-site.xml"]},
     )
-    assert "failed=0" in done.stdout, done.stdout
-    assert log.read_text(encoding="utf-8").replace("'", "").split() == ["gpufleet-spark-worker.service"]
+    assert stopped == ["gpufleet-spark-worker.service"]
 
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="this system has no apt")

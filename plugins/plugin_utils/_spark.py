@@ -133,18 +133,17 @@ def files(settings: dict[str, Any], java_home: str, gpus: list[dict[str, Any]]) 
     """Return the C(folders), C(files) and C(absent) of the module config_files."""
     conf, data, user = settings["config_dir"], settings["data"], settings["service_user"]
     units = [name for name in SERVICES if name in settings["services"]]
-    # Who shares the secret may read the files that hold it.
-    group = user if units else "root"
     defaults = spark_defaults(settings, gpus)
+    # Whoever is in the group of that user may read the files that hold a secret, also where nothing runs as a service.
     written = [
-        _file(f"{conf}/spark-defaults.conf", properties(defaults), _secret(defaults), group),
-        _file(f"{conf}/spark-env.sh", spark_env(settings, java_home), _secret(settings["environment"]), group),
+        _file(f"{conf}/spark-defaults.conf", properties(defaults), _secret(defaults), user),
+        _file(f"{conf}/spark-env.sh", spark_env(settings, java_home), _secret(settings["environment"]), user),
         _file(f"{conf}/log4j2.properties", log4j2(settings)),
     ]
     hive = hive_site(settings)
     if hive:
         written.append(
-            _file(f"{conf}/hive-site.xml", site_xml(hive, "spark_hive_site", HEAD[2:].strip()), _secret(hive), group)
+            _file(f"{conf}/hive-site.xml", site_xml(hive, "spark_hive_site", HEAD[2:].strip()), _secret(hive), user)
         )
     written.append({**_file(f"{conf}/gpus.sh", GPUS), "mode": "0755"})
     commands = [f"{settings['bin_dir']}/{name}" for name in COMMANDS]  # "command" here is lost to Python 3.12.1 below

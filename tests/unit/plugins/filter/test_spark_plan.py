@@ -302,6 +302,10 @@ def test_a_file_with_a_secret_is_closed_and_marked(changes, name):
         assert other == name or not file["secret"]
 
 
+def test_who_submits_jobs_from_a_host_without_services_can_read_the_secret_too():
+    assert written(secret="canary", master=MASTER)["spark-defaults.conf"]["group"] == "spark"  # noqa: S106
+
+
 @pytest.mark.parametrize("value", ["org.apache.SessionTokenBinding", "hdfs://nn:8020/a@b", "-Dtoken.enabled"])
 def test_a_word_in_a_value_makes_no_secret(value):
     assert not written(properties={"spark.x": value})["spark-defaults.conf"]["secret"]

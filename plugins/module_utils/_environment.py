@@ -70,12 +70,13 @@ for name in sys.argv[1:]:
 _STAYING = {
     "_gpufleet.py": """
 import os, sys
-def stay(linked, real):
+def stay():
+    linked, real = sys.prefix, os.path.realpath(sys.prefix)
     sys.prefix = sys.exec_prefix = real
-    sys.path[:] = [real + path[len(linked):] if path.startswith(linked + os.sep) else path for path in sys.path]
-stay(sys.prefix, os.path.realpath(sys.prefix))
+    paths = [real + path[len(linked):] if path.startswith(linked + os.sep) else path for path in sys.path]
+    sys.path[:] = dict.fromkeys(paths)  # site comes by twice, and adds the real folder then
 """,
-    "zz_gpufleet.pth": "import _gpufleet\n",
+    "zz_gpufleet.pth": "import _gpufleet; _gpufleet.stay()\n",
 }
 
 

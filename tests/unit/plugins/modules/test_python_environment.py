@@ -191,12 +191,13 @@ def test_an_environment_that_somebody_trains_in_is_removed_only_when_he_is_done(
 
 def test_a_program_that_runs_while_the_link_changes_stays_in_its_environment(want):
     first = ensure(want())
-    code = "input(); import sys, importlib.metadata as m, alpha; print(m.version('alpha'), alpha.__file__, sys.prefix)"
+    code = "input(); import sys, importlib.metadata as m, alpha; "
+    code += "print(m.version('alpha'), alpha.__file__, sys.prefix, sum('site-packages' in p for p in sys.path))"
     python = os.path.join(first["current"], "bin", "python")
     training = subprocess.Popen([python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     ensure(want(packages=["alpha==2.0"]))
     said = training.communicate(b"\n")[0].decode().split()
-    assert said == ["1.0", os.path.join(env.site_packages(first["path"]), "alpha.py"), first["path"]]
+    assert said == ["1.0", os.path.join(env.site_packages(first["path"]), "alpha.py"), first["path"], "1"]
     assert not ensure(want(packages=["alpha==2.0"]))["changed"]
 
 

@@ -178,7 +178,9 @@ def command(home: str, config: str, name: str) -> str:
         [
             "#!/bin/sh",
             f"# {WRITTEN}",
-            f"export HADOOP_HOME={shell_word(home)}",
+            # Java opens jars late: what runs stays with its release when current moves on.
+            f'HADOOP_HOME="$(readlink -m {shell_word(home)})"',
+            "export HADOOP_HOME",
             f'export HADOOP_CONF_DIR="${{HADOOP_CONF_DIR:-{config}}}"',
             f'exec "$HADOOP_HOME/bin/{name}" "$@"',
             "",

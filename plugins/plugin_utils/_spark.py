@@ -352,6 +352,7 @@ if [ ! -x "$SPARK_HOME/bin/spark-class" ]; then
     echo "$0: there is no Spark at $SPARK_HOME; run role spark" >&2
     exit 127
 fi
+SPARK_HOME=$(readlink -f "$SPARK_HOME") # Java opens jars late: what runs stays with its release when current moves on
 export SPARK_HOME
 export SPARK_CONF_DIR="${{SPARK_CONF_DIR:-{conf}}}"
 name=$(basename "$0")

@@ -390,6 +390,23 @@ def test_a_command_finds_the_release_in_use(tmp_path, method):
     assert run(command, SPARK_CONF_DIR="/mine").stdout == f"{home} /mine \n"
 
 
+@pytest.mark.parametrize("method", ["pyspark", "tarball"])
+def test_what_runs_stays_with_the_release_that_it_began_with(tmp_path, method):
+    """Java opens most of its jars late; by way of current they would be those of another release after an upgrade."""
+    folder = tmp_path / ("spark" if method == "tarball" else "envs/spark")
+    home = folder / "one" / ("" if method == "tarball" else "lib/python3.11/site-packages/pyspark")
+    (home / "bin").mkdir(parents=True)
+    (folder / "current").symlink_to("one")
+    for path, text in (
+        (tmp_path / "spark-submit", _spark.command({**SETTINGS, "method": method, "root": str(tmp_path)})),
+        (home / "bin" / "spark-class", "#!/bin/sh\n"),
+        (home / "bin" / "spark-submit", '#!/bin/sh\necho "$SPARK_HOME"\n'),
+    ):
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
+    assert run(tmp_path / "spark-submit").stdout == f"{home}\n"
+
+
 LISTS = {
     "two GPUs": ("GPU 0: Tesla V100 (UUID: GPU-a)\nGPU 1: Tesla V100 (UUID: GPU-b)\n", ["0", "1"]),
     "one of them cut into MIG devices": (

@@ -167,6 +167,19 @@ def test_proxy_users_and_the_rack():
     assert table == "gpu01\t/row1/rack3\n10.0.0.7\t/row1/rack3\n"
 
 
+def test_what_runs_stays_with_the_release_that_it_began_with(tmp_path):
+    """Java opens most of its jars late; by way of current they would be those of another release after an upgrade."""
+    (tmp_path / "3.5.0" / "bin").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("3.5.0")
+    program = tmp_path / "3.5.0" / "bin" / "hdfs"
+    program.write_text('#!/bin/sh\necho "$HADOOP_HOME $HADOOP_CONF_DIR $*"\n', encoding="utf-8")
+    program.chmod(0o755)
+    text = made(home=str(tmp_path / "current"))["/usr/local/bin/hdfs"]["content"]
+    argv = ["sh", "-c", text, "hdfs", "dfs", "-ls"]
+    answer = subprocess.run(argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True, text=True)
+    assert answer.stdout == f"{tmp_path}/3.5.0 /etc/gpufleet/hadoop dfs -ls\n"
+
+
 def test_the_environment_is_quoted():
     text = made(env={"HADOOP_OPTS": "-Da='b c' $(reboot)"})["/etc/gpufleet/hadoop/hadoop-env.sh"]["content"]
     assert "export HADOOP_OPTS='-Da='\\''b c'\\'' $(reboot)'\n" in text

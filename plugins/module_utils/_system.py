@@ -179,7 +179,7 @@ def apt_switch(settings: List[Tuple[str, Optional[str]]], name: str, default: bo
 
 def without_password(uri: str) -> str:
     """Return a URI without the account in it: facts go into reports."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*@", r"\1", uri)
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@", r"\1", uri)
 
 
 def _source(file: str, line: Optional[int], kind: str, uri: str, suite: str, rest: Dict[str, Any]) -> Dict[str, Any]:

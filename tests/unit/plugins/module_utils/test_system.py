@@ -169,6 +169,8 @@ def test_a_sources_options_and_its_comment_are_told_from_its_components(v100):
 def test_a_password_in_a_source_is_not_among_the_facts(v100):
     assert v100["apt_sources"][3]["uri"] == CUDA + "/"
     assert "hunter2" not in repr(v100)
+    assert system.without_password("https://ann:hun@ter2@mirror/debian") == "https://mirror/debian"
+    assert system.without_password("https://mirror/debian@lab") == "https://mirror/debian@lab"
 
 
 def test_a_key_in_the_file_itself_is_a_key(v100):

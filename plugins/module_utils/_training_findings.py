@@ -282,7 +282,9 @@ KINDS = {
     "together.not_finite": Kind(FAIL, "the loss of {count} devices together is {loss}", WATCH),
     "together.mig": Kind(INFO, "MIG devices do not train together: NCCL does not join them", "nothing is to be done"),
     "together.skipped": Kind(
-        FAIL, "the devices were not tried together: {said}", "give the check more time (training_check_timeout)"
+        FAIL,
+        "the devices were not tried together: {said}",
+        "mend first what is said of one of them; where the time was over, raise training_check_timeout",
     ),
     "check.out_of_time": Kind(
         FAIL,

@@ -239,6 +239,14 @@ def _nvme_hot(facts, expectations) -> Iterator[str]:
             yield f"{_at(drive)} warns of its temperature" + ("" if celsius is None else f", {celsius} degrees Celsius")
 
 
+def _down(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield each controller that is not live, and whether it is a way over a fabric beside one that is live."""
+    live = {drive.get("subsystem_nqn") for drive in _drives(facts) if drive.get("state") == "live"} - {None}
+    for drive in _drives(facts):
+        if drive.get("state") not in (None, "live"):
+            yield drive, drive.get("local") is False and drive.get("subsystem_nqn") in live
+
+
 @rule(
     "nvme.state",
     "fail",
@@ -246,9 +254,21 @@ def _nvme_hot(facts, expectations) -> Iterator[str]:
     "read the kernel's log for nvme; power the host off and on, then replace the drive",
 )
 def _nvme_state(facts, expectations) -> Iterator[str]:
-    for drive in _drives(facts):
-        if drive.get("state") not in (None, "live"):
+    for drive, is_path in _down(facts):
+        if not is_path:
             yield f"{_at(drive)} is {drive['state']}, not live"
+
+
+@rule(
+    "nvme.path",
+    "warn",
+    "One of several ways over a fabric to a drive is not live.",
+    "look at the network and at the target; the other way carries everything",
+)
+def _nvme_path(facts, expectations) -> Iterator[str]:
+    for drive, is_path in _down(facts):
+        if is_path:
+            yield f"{_at(drive)} is {drive['state']}, and another way to it is live"
 
 
 @rule(

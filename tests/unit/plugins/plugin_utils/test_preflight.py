@@ -89,6 +89,8 @@ DRIVE = {
         "media_errors": 0,
     },
 }
+WAY = {**DRIVE, "name": "nvme1", "local": False, "subsystem_nqn": "nqn.x", "namespaces": [], "health": None}
+DOWN = {**WAY, "name": "nvme2", "state": "connecting"}
 DIMM = {
     "slot": "DIMM_A1",
     "array": "0x1000",
@@ -307,6 +309,7 @@ TABLE = [
     ("nvme.critical", (*HEALTH, "critical_warning", "read_only"), True, False, "nvme0 (PM1733, S1) warns of read_only"),
     ("nvme.hot", (*HEALTH, "critical_warning", "temperature"), True, False, "38 degrees"),
     ("nvme.state", (*NVME, "state"), "dead", "live", "is dead, not live"),
+    ("nvme.path", ("nvme", "controllers"), [DRIVE, WAY, DOWN], [DRIVE, WAY], "nvme2 (PM1733, S1) is connecting"),
     ("nvme.read_only", (*NVME, "namespaces", 0, "read_only"), True, False, "nvme0n1 of nvme0"),
     ("nvme.spare", (*HEALTH, "available_spare_percent"), 9, 10, "9 % of its spare blocks left, its threshold is 10 %"),
     ("nvme.worn", (*HEALTH, "percentage_used"), 90, 89, "90 % of its rated life"),
@@ -686,6 +689,13 @@ def test_a_gpu_that_keeps_its_uuid_but_is_lost_is_lost():
 def test_what_a_gpu_needs_that_a_virtual_machine_has_is_asked_of_no_host(known):
     host = changed(("gpu", "pci"), [GPU, {**GPU, "address": "0000:3c:00.0", "kernel_driver": "vfio-pci", **known}])
     assert [row["rule"] for row in findings(host, {})] == ["gpu.passed_through"]
+
+
+def test_a_host_with_another_way_to_its_drive_is_not_refused():
+    host = changed(("nvme", "controllers"), [DRIVE, copy.deepcopy(WAY), DOWN])
+    assert [row["rule"] for row in findings(host, EXPECTED)] == ["nvme.path"]
+    host["nvme"]["controllers"][1]["state"] = "connecting"
+    assert [row["rule"] for row in findings(host, EXPECTED)] == ["nvme.state", "nvme.state"]
 
 
 def test_a_gpu_that_a_container_was_not_given_is_not_lost():

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import from_assumption, from_facts
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._resolver import (
+    COMPONENTS,
     OPTIONAL_SOURCES,
     SOURCES,
     WISHES,
@@ -257,7 +258,7 @@ def _share(
         differences = [
             f"{label} {own[part]['version']} -> {plans[name][part]['version']}"
             for part, label in PARTS.items()
-            if own[part]["version"] != plans[name][part]["version"]
+            if own[part]["version"] != plans[name][part]["version"] and part not in {*COMPONENTS} - {*own["wanted"]}
         ]
         if differences:
             cost.append(f"{name}: {', '.join(differences)}")

@@ -482,7 +482,7 @@ def sparks(question: Question, preferred: Interpreter | None) -> Iterator[Option
         if not java:
             against = f"needs Java {_either(row['java'])}, and {_java_words(question)}"
         elif not python:
-            there = ", ".join(one.version for one in pythons) or "none"
+            there = ", ".join(dict.fromkeys(one.version for one in pythons)) or "none"
             against = f"needs Python {row['python']}, and there is {there}"
         for source in sources:
             yield Option(row["version"], source, against, {"java": java, "python": python, "row": row})

@@ -110,6 +110,16 @@ def test_a_group_that_shares_one_set_is_told_what_it_costs():
     assert any("costs a0" in line for line in found["table"])
 
 
+def test_what_nobody_wants_costs_nothing():
+    wanted = {"stack_uniform": True, "stack_components": ["pytorch"]}
+    alone = _fleet.fleet([rack("v0", "V100-SXM2-32GB", **wanted)], DATA)
+    assert alone["uniform"]["True"]["cost"] == []
+    wanted["stack_components"] = ["pytorch", "spark"]  # which would have a newer Python of its own
+    assert _fleet.fleet([rack("v0", "V100-SXM2-32GB", **wanted)], DATA)["uniform"]["True"]["cost"] == [
+        "v0: Spark 4.3.0 -> 4.2.1"
+    ]
+
+
 def test_a_host_that_is_refused_does_not_undo_the_set_of_the_others():
     bad = rack("bad", "V100-SXM2-32GB", stack_uniform=True, stack_pytorch_version="9.9")
     hosts = [rack("a0", "A100-SXM4-80GB", stack_uniform=True), rack("v0", "V100-SXM2-32GB", stack_uniform=True), bad]

@@ -120,7 +120,7 @@ def test_a_run_that_changes_nothing_is_a_handful_of_tasks_without_the_network(ho
         "Write the configuration, the commands and the keytab",
         "Look for a Java that Spark runs on",
         "Build the Python of drivers and workers",
-        "Create the user of the services",  # without services this falls away
+        "Create the user of the services, whose group may read the secret",  # without services this falls away
         "Write the configuration",
         "Have the services run now and after a restart of the host",  # and so does this
         "Prove that it works",

@@ -141,7 +141,14 @@ def workbench():
     ).returncode:
         pytest.skip("no engine, or no image gpufleet/bare:debian12: python3 tests/workbench/engine.py up debian12")
     subprocess.run([sys.executable, str(CHECKOUT / "tests/workbench/repositories.py"), str(REPOSITORIES)], check=True)
-    docker("build", "--quiet", "--tag", "gpufleet/packages:debian12", "-", input=DOCKERFILE)
+    build("debian12", DOCKERFILE.encode())
+
+
+def build(image, context):
+    """Build an image of ours; the one that had its name before is removed."""
+    argv = ["docker", "build", "--quiet", "--label", "gpufleet=packages", "--tag", f"gpufleet/packages:{image}", "-"]
+    subprocess.run(argv, input=context, check=True, capture_output=True)
+    docker("image", "prune", "--force", "--filter", "label=gpufleet=packages")
 
 
 def el_files():
@@ -162,8 +169,7 @@ def build_el():
             entry = tarfile.TarInfo(f"files/{name}")
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    subprocess.run(["docker", "build", "--quiet", "--tag", "gpufleet/packages:el", "-"], input=context.getvalue(),
-                   check=True, capture_output=True)  # fmt: skip
+    build("el", context.getvalue())
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ spark:
     stream_batches: {description: Batches in which it did., type: int, sample: 6}
     start_seconds: {description: Seconds until Spark had started., type: float, sample: 4.1}
     seconds:
-      description: Seconds by step, C(jobs), C(a database), C(a Hive table), C(a stream).
+      description: Seconds by step, C(jobs), C(a database), C(a Hive table), C(a stream), C(the executors).
       type: dict
       sample: {jobs: 2.1}
 proven_before:

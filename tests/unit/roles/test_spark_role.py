@@ -149,7 +149,6 @@ def test_a_check_that_no_executor_takes_has_made_nothing_that_would_stay(monkeyp
         program, "STEPS", [(step, work) for step, work in program.STEPS if step in ("jobs", "a database")]
     )
     monkeypatch.setattr(program, "expect", lambda *_words: None)
-    spark.sparkContext.parallelize().mapPartitions().collect.return_value = [mock.MagicMock()]
     assert list(program.prove(spark, "hdfs://nn:8020/tmp")["seconds"]) == ["jobs", "a database"]
     asked = [str(call.args[0]).split()[0] for call in spark.sql.mock_calls if call.args]
     assert asked == ["CREATE", "USE", "DROP"]

@@ -38,7 +38,7 @@ FAMILY = re.compile(
     r"(nvidia-(?!cuda-(?!drivers)|container|docker|cudnn|nccl|visual|profiler|opencl-dev|openjdk|texture|settings-)"
     r"|libnvidia-(?!container)|libcuda1|libcudadebugger|libnvcuvid|libnvoptix|libxnvctrl|lib(egl|gl1|gles\w*|glx)-nvidia"
     r"|linux-(modules|objects|signatures)-nvidia-|firmware-nvidia-|xserver-xorg-video-nvidia|cuda-drivers|cuda-compat"
-    r"|kmod-nvidia|xorg-x11-(drv|nvidia)|dkms-nvidia)"
+    r"|kmod-nvidia|xorg-x11-(drv|nvidia)|dkms-nvidia|glx-(alternative-nvidia|diversions)$)"
 )
 # What carries the kernel modules, and which flavour they are of.
 KERNEL_PACKAGE = re.compile(

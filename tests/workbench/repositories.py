@@ -350,9 +350,6 @@ def debian_driver(version: str, stem: str = "", opened: bool = True) -> list[Deb
 def debian_base(kernel: str) -> list[Deb]:
     """Return what Debian's driver needs beside itself."""
     return [
-        # Of the driver only by name: it is below it, and on it.
-        Deb("glx-alternative-nvidia", "1.2.2", "nvidia-installer-cleanup", arch="all"),
-        Deb("nvidia-installer-cleanup", "20220217+3", arch="all"),
         Deb("dkms", "3.0.10-8", "build-essential-stand-in", {"/usr/bin/dkms": AUTOINSTALL}, arch="all"),
         Deb("build-essential-stand-in", "1", arch="all"),
         Deb("linux-headers-amd64", "6.1.176-1", f"linux-headers-{kernel}"),
@@ -362,6 +359,9 @@ def debian_base(kernel: str) -> list[Deb]:
             files={f"/usr/src/linux-headers-{kernel}/Makefile": ""},
             links={f"/lib/modules/{kernel}/build": f"/usr/src/linux-headers-{kernel}"},
         ),
+        # Of the driver only by name: it is below it, and on it.
+        Deb("glx-alternative-nvidia", "1.2.2", "nvidia-installer-cleanup", arch="all"),
+        Deb("nvidia-installer-cleanup", "20220217+3", arch="all"),
     ]
 
 

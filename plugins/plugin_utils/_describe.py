@@ -176,6 +176,11 @@ def _model(name: str, data: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(f"stack_assume: no GPU of the table is called {name!r}{meant}; there are {keys}")
 
 
-def _words(name: str) -> frozenset[str]:
+def model_words(name: str) -> list[str]:
     """Return the words of a GPU's name: C(V100-SXM2-32GB) and C(Tesla V100 SXM2 32GB) have the same."""
-    return frozenset(re.findall(r"[a-z0-9]+", name.lower())) - {"nvidia", "tesla", "geforce", "quadro"}
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return [word for word in words if word not in ("nvidia", "tesla", "geforce", "quadro")]
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(model_words(name))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._data import load
-from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import PASSED_THROUGH
+from ansible_collections.gpufleet.workstation.plugins.plugin_utils._describe import PASSED_THROUGH, model_words
 from ansible_collections.gpufleet.workstation.plugins.plugin_utils._rules import (
     amount,
     get,
@@ -94,16 +94,10 @@ def _name(gpu: dict[str, Any]) -> str:
     return gpu.get("model") or f"{gpu.get('vendor_id')}:{gpu.get('device_id')}"
 
 
-def _words(name: str) -> str:
-    """Return a model's name as the vendor, C(nvidia-smi) and the GPU table all write it: C(V100-SXM2-32GB)."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    return " ".join(word for word in words if word not in ("nvidia", "tesla", "geforce", "quadro"))
-
-
 def _of_expected_model(facts: dict[str, Any], expectations: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the GPUs on the bus that C(preflight_expected_gpus) speaks of."""
-    model = _words(str(get(expectations, "expected_gpus", "model") or ""))
-    return [gpu for gpu in bus_gpus(facts) if model in _words(gpu.get("model") or "")]
+    model = " ".join(model_words(str(get(expectations, "expected_gpus", "model") or "")))
+    return [gpu for gpu in bus_gpus(facts) if model in " ".join(model_words(gpu.get("model") or ""))]
 
 
 def _architecture(gpu: dict[str, Any]) -> dict[str, Any]:

@@ -569,6 +569,12 @@ def ensure(host, wanted: Wanted, check_mode: bool = False) -> Dict[str, Any]:
     return result
 
 
+def leaving(host, wanted: Wanted, state: Survey, name: str) -> List[str]:
+    """Return the environments that go when one is in use: one that was altered first, and none that a program needs."""
+    altered = state.used if state.drift else None
+    return unoccupied(host, superfluous(wanted.folder, name, wanted.keep, altered))
+
+
 def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
     """Build what is not there, take it into use, remove what is no longer kept."""
     folder = wanted.folder
@@ -596,7 +602,7 @@ def apply(host, wanted: Wanted, key: str, lock: int) -> Dict[str, Any]:
         swap(folder, name)
         if state.drift:  # it stays what goes first, also where a program that works from it keeps it for now
             os.utime(os.path.join(folder, used or "", MARKER), (0, 0))
-    for old in unoccupied(host, superfluous(folder, name, wanted.keep, used if state.drift else None)):
+    for old in leaving(host, wanted, state, name):
         remove(os.path.join(folder, old))
         removed.append(os.path.join(folder, old))
     return outcome(wanted, name, before, reason, removed, state)
@@ -632,8 +638,7 @@ def predict(host, wanted: Wanted, key: str) -> Dict[str, Any]:
     if state.ready:
         name = state.ready[0]
         reason = why(wanted, state) if name != used else ""
-        going = superfluous(folder, name, wanted.keep, used if state.drift else None)
-        removed = [os.path.join(folder, old) for old in unoccupied(host, going)]
+        removed = [os.path.join(folder, old) for old in leaving(host, wanted, state, name)]
         return outcome(wanted, name, before, reason, removed, state)
     refuse_without_room([wanted.root, wanted.cache_dir], wanted.minimum_free_bytes, None)  # certificates come before it
     after = dict(before)
@@ -641,8 +646,7 @@ def predict(host, wanted: Wanted, key: str) -> Dict[str, Any]:
         after = dict((read_marker(os.path.join(folder, used)) or {})["packages"])
     after.update(pins(wanted.packages))
     name = fresh_name(folder, key)
-    going = superfluous(folder, name, wanted.keep, used if state.drift else None)
-    removed = [os.path.join(folder, old) for old in unoccupied(host, going)]
+    removed = [os.path.join(folder, old) for old in leaving(host, wanted, state, name)]
     result = outcome(wanted, name, before, why(wanted, state), removed, state, after)
     result["diff"]["after_header"] += " (the pins; what they depend on is known after the installation)"
     return result

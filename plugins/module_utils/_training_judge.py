@@ -287,13 +287,18 @@ def broken_off(outcome: Dict[str, Any], label: str, framework: str) -> Optional[
         return finding("training.hung", label, limit=outcome["limit"], **words)
     if not error and outcome["rc"] == 0 and outcome["phase"] == "done":
         return None
-    aborted = line_with(ABORTED, outcome.get("said")) if outcome["signal"] == "SIGABRT" else None
+    aborted = why_aborted(outcome)
     said = error or aborted or last_line(outcome.get("said"))
     code = blame(said) if aborted or not outcome["signal"] else None
     if outcome["signal"] and not code:
         cause = ": " + aborted if aborted else ""
         return finding("training.killed", label, signal=outcome["signal"], cause=cause, **words)
     return finding(code or "training.broken", label, said=said, **words)
+
+
+def why_aborted(outcome: Dict[str, Any]) -> Optional[str]:
+    """Return why a process that called abort() did so, or None."""
+    return line_with(ABORTED, outcome.get("said")) if outcome["signal"] == "SIGABRT" else None
 
 
 def blame(said: str) -> Optional[str]:
@@ -544,7 +549,7 @@ def judge_together(measured: Dict[str, Any], dataset: Dict[str, Any], wanted: Di
         else:
             said = worst["error"] or last_line(worst.get("said"))
             if worst["signal"]:
-                why = line_with(ABORTED, worst.get("said")) if worst["signal"] == "SIGABRT" else None
+                why = why_aborted(worst)
                 said = "ended by " + worst["signal"] + (": " + why if why else "")
             yield finding("together.failed", count=count, phase=worst["phase"], said=said)
         return

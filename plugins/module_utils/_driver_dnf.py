@@ -467,9 +467,8 @@ class DnfDriver:
                 self.dnf.must("remove", *names)
                 if enabled_stream(run.host.read_text(STREAM, quiet=True)):
                     self.dnf.must("module", "reset", "nvidia-driver")
-        for path in (REPOSITORY, KEY, CONTAINER_DNF.entry, CONTAINER_DNF.key):
-            run.file(path, "")
-        for path in (_driver.PERSISTENCE, _driver.MODPROBE, _driver.MODULES_LOAD):
+        ours = (REPOSITORY, KEY, CONTAINER_DNF.entry, CONTAINER_DNF.key)
+        for path in (*ours, _driver.PERSISTENCE, _driver.MODPROBE, _driver.MODULES_LOAD):
             run.file(path, "")
         run.initramfs()
         if not run.check_mode:

@@ -282,9 +282,8 @@ class Runfile:
         self._warn_of_no_way_back(made.version)
         self.packages.keep_drivers(f"driver {made.version}")
         run.refuse_busy(described(made._asdict()))  # somebody may have begun to work since the run began
-        run.remember(
-            changing={**old, "comes": {}} if old else None
-        )  # a later run goes on from here if this one is cut off
+        # A later run goes on from here if this one is cut off.
+        run.remember(changing={**old, "comes": {}} if old else None)
         loaded, obstacle = run.machine.loaded, self._unload()
         try:
             argv = self._arguments(path, made, bool(obstacle))  # what can be refused is, before anything is removed

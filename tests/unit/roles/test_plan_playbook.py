@@ -107,22 +107,30 @@ def test_a_login_in_the_indexs_url_is_shown_nowhere(play, tmp_path):
 LOCK = "torch==2.14.1 \\\n    --hash=sha256:" + "0" * 64 + "\n"
 
 
-def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
-    # The host is read in both plays; uv is a program that says the same of everything.
-    machine = CHECKOUT / "tests" / "emulation" / "v100"
-    host = {
+def inventory_of(machine, folder, host):
+    """Write an inventory of one host, which is this machine with the hardware that lies in a folder."""
+    here = {
         "ansible_connection": "local",
         "ansible_become": False,
         "ansible_python_interpreter": sys.executable,
         "workstation_facts_root": str(machine),
         "workstation_nvidia_smi": str(machine / "bin" / "nvidia-smi"),
+    }
+    inventory = {"workstations": {"hosts": {"v100": {**here, **host}}}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    (folder / "ansible.cfg").touch()
+
+
+def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
+    # The host is read in both plays; uv is a program that says the same of everything.
+    machine = CHECKOUT / "tests" / "emulation" / "v100"
+    host = {
         "workstation_sources": ["pypi"],
         "workstation_pypi_index": "https://mirror.invalid/simple",
         "stack_pytorch_version": ">=2.4,<2.9",
         "stack_lock": "lock.json",
     }
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": {"v100": host}}}), encoding="utf-8")
-    (tmp_path / "ansible.cfg").touch()
+    inventory_of(machine, tmp_path, host)
     (tmp_path / "uv").write_text(f"#!/bin/sh\nenv > {tmp_path}/asked\ncat <<'END'\n{LOCK}END\n", encoding="utf-8")
     (tmp_path / "uv").chmod(0o755)
     tasks = [
@@ -139,20 +147,7 @@ def test_what_the_plan_locks_is_what_the_role_hands_on(tmp_path):
         ["gpufleet.workstation.plan", *written, "-e", f"plan_uv={tmp_path / 'uv'}"],
         ["plays/play.yml"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", *words],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-                "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-                "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
-            },
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        done = controller(tmp_path, "playbook", "-i", "hosts.yml", *words)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "fleet.json").is_file()
     assert "=https://mirror.invalid/simple\n" in (tmp_path / "asked").read_text(encoding="utf-8")
@@ -170,16 +165,10 @@ def test_the_plan_is_what_the_site_chooses_for_a_host_that_has_security_updates(
     (machine / "etc" / "apt").mkdir(parents=True)
     (machine / "etc" / "apt" / "sources.list").write_text("deb http://deb/debian bookworm-security main non-free\n")
     host = {
-        "ansible_connection": "local",
-        "ansible_become": False,
-        "ansible_python_interpreter": sys.executable,
-        "workstation_facts_root": str(machine),
-        "workstation_nvidia_smi": str(machine / "bin" / "nvidia-smi"),
         "workstation_sources": ["distribution", "pypi"],
         "stack_components": ["nvidia_driver"],
     }
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"workstations": {"hosts": {"v100": host}}}), encoding="utf-8")
-    (tmp_path / "ansible.cfg").touch()
+    inventory_of(machine, tmp_path, host)
     planned = "{{ hostvars.localhost.fleet_plan.hosts.v100.driver }}"
     tasks = [
         {"ansible.builtin.import_role": {"name": "gpufleet.workstation.facts"}},

@@ -148,7 +148,8 @@ def build(image, context):
     """Build an image of ours; the one that had its name before is removed."""
     argv = ["docker", "build", "--quiet", "--label", "gpufleet=packages", "--tag", f"gpufleet/packages:{image}", "-"]
     subprocess.run(argv, input=context, check=True, capture_output=True)
-    docker("image", "prune", "--force", "--filter", "label=gpufleet=packages")
+    prune = ["docker", "image", "prune", "--force", "--filter", "label=gpufleet=packages"]
+    subprocess.run(prune, check=False, capture_output=True)  # another worker may be at it, which docker refuses
 
 
 def el_files():

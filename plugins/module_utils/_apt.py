@@ -170,10 +170,6 @@ class Apt:
         """Return the packages of which only the configuration is left."""
         return parse_removed(self._must(QUERY, QUERY_SECONDS).stdout)
 
-    def automatic(self, names: Iterable[str]) -> List[str]:
-        """Return those of the packages that came because another one needs them, and not because somebody asked."""
-        return self._must(["apt-mark", "showauto", *names], QUERY_SECONDS).stdout.split()
-
     def policy(self, names: Iterable[str]) -> Dict[str, Tuple[Optional[str], List[str]]]:
         """Return candidate and versions of packages, from the lists that are on the host."""
         return parse_policy(self._must(["apt-cache", "policy", *names], QUERY_SECONDS).stdout)

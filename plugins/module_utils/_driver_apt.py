@@ -626,9 +626,7 @@ class AptDriver:
         result = self.apt.get(["--simulate", "--allow-change-held-packages", "purge", *drivers])
         if result.rc != 0:
             raise Failed(f"the driver's packages cannot be removed: {complaints(result)}. No package was changed")
-        others = [name for name in parse_simulation(result.stdout)[1] if name not in drivers]
-        # Debian's driver brings glx-alternative-nvidia, which needs a package of it in turn: nobody asked for that.
-        harmed = sorted(set(others) - set(self.apt.automatic(others))) if others else []
+        harmed = [name for name in parse_simulation(result.stdout)[1] if name not in drivers]
         if harmed:
             raise Failed(
                 f"{', '.join(harmed)} needs the driver's packages, which are to go; remove it yourself if that is "
